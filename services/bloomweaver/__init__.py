@@ -1,0 +1,3 @@
+"""BloomWeaver keeps a vector index in step with changing content."""
+
+__version__ = "0.1.0"
