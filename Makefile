@@ -1,0 +1,80 @@
+# BloomWeaver. `make help` lists what there is; every target sets up what it needs first.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+DIR ?= docs
+SEED ?=
+N ?= 10000
+JOBS ?= 2
+# Options for every pytest run, e.g. PYTEST_FLAGS="-x -k tombstone".
+PYTEST_FLAGS ?=
+BIN := .venv/bin
+RUN := $(BIN)/python -W error::SyntaxWarning
+FAST_RINGS := $(wildcard tests/unit tests/contract tests/golden tests/integration)
+SIMULATE := $(BIN)/python -m tests.simulation.run
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Use it
+.PHONY: setup try dev
+setup: .venv/.ready ## make .venv with everything that is needed (the first run downloads about 200 MB)
+	@:
+
+.venv/.ready: pyproject.toml scripts/setup $(wildcard requirements/*.lock)
+	@scripts/setup .venv requirements/dev.lock requirements/model.lock
+
+try: setup ## ingest DIR=docs, search it, edit it, delete from it: the whole promise in one minute
+	@$(BIN)/bloomweaver try $(DIR)
+
+dev: setup ## the whole service on this machine, continuing from what `make try` left
+	@$(BIN)/bloomweaver dev
+
+##@ Test it
+.PHONY: test fast check sim sim-full test-torch golden-update docs-check bench
+test: fast ## every fast ring: unit, contract, golden, integration, then 4 minutes of simulation
+	@$(SIMULATE) --budget-seconds 240 --jobs $(JOBS)
+
+fast: setup ## the same without the simulation
+	@$(BIN)/pytest $(FAST_RINGS) $(PYTEST_FLAGS)
+
+check: setup ## linter, format, types, the wall between packages, the rules of the house
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo && $(BIN)/pytest -q tests/unit/test_house.py $(PYTEST_FLAGS)
+
+sim: setup ## replay one simulated history, readably: make sim SEED=n
+	@$(SIMULATE) --seed $(if $(SEED),$(SEED),$(error give a seed: make sim SEED=1))
+
+sim-full: setup ## many simulated histories: make sim-full N=10000
+	@$(SIMULATE) --histories $(N) --jobs $(JOBS)
+
+test-torch: setup .venv-torch/.ready ## compare vectors with sentence-transformers (an environment of its own, 6 GB)
+	@.venv-torch/bin/pytest tests/torch $(PYTEST_FLAGS)
+
+.venv-torch/.ready: pyproject.toml scripts/setup $(wildcard requirements/*.lock)
+	@scripts/setup .venv-torch requirements/torch.lock requirements/model.lock
+
+golden-update: setup ## rewrite the golden files; read the diff before you commit it
+	@BLOOMWEAVER_GOLDEN_UPDATE=1 $(BIN)/pytest -q tests/golden $(PYTEST_FLAGS)
+	@git diff --stat -- tests/golden
+
+docs-check: setup ## links in the docs lead somewhere; every command, variable, metric and reason is documented
+	@$(BIN)/pytest -q tests/unit/test_documentation.py $(PYTEST_FLAGS)
+
+bench: setup ## measure, and write docs/reference/benchmarks.md (never part of a test)
+	@$(BIN)/python -m benchmarks.run
+
+##@ Keep it
+.PHONY: format lock clean
+format: setup ## let ruff rewrite what it can
+	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+lock: setup ## resolve the dependencies again (UPGRADE=--upgrade for newer versions)
+	@scripts/lock $(UPGRADE)
+
+clean: ## remove what was built or ingested here, the environments included
+	@rm -rf .venv .venv-torch .uv .bloomweaver dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,1 @@
+"""The test rings; `make test` runs them."""

@@ -1,0 +1,104 @@
+"""The rules that every ring shares.
+
+- Warnings are errors (pyproject.toml).
+- A unit test opens no socket, and uses at most 2 s of processor time; one that hangs ends after 20 s by the clock, so
+  that a busy machine does not fail a good test.
+- A test that cannot run here says `not run: REASON`; these are counted and listed apart, never as passed. A skip
+  without such a reason is a failure.
+- `--counts FILE` appends "passed failed not-run" for whoever adds up several runs.
+"""
+
+import collections
+import os
+import pathlib
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+import hypothesis
+import pytest
+
+UNIT_PROCESSOR_SECONDS = 2.0
+UNIT_HANG_SECONDS = 20.0
+NOT_RUN = "not run: "
+
+TESTS = pathlib.Path(__file__).parent
+
+# No deadline per example: the limit per test is below. In CI the examples are fixed, so that a red run can be repeated.
+hypothesis.settings.register_profile("default", deadline=None, print_blob=True)
+hypothesis.settings.register_profile("ci", deadline=None, print_blob=True, derandomize=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--counts", metavar="FILE", help="append the numbers of passed, failed and not run tests to FILE")
+    parser.addoption("--with-e2e", action="store_true", help="run tests/e2e too; they need a cluster (KUBECONFIG)")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if _ring(item) == "unit" and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(UNIT_HANG_SECONDS))
+        if _ring(item) == "e2e" and not config.getoption("--with-e2e"):
+            item.add_marker(pytest.mark.skip(reason=NOT_RUN + "needs a cluster; give --with-e2e and KUBECONFIG"))
+
+
+@pytest.fixture(autouse=True)
+def _no_socket_in_unit(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if _ring(request.node) != "unit":
+        return
+
+    def refuse(*_: object, **__: object) -> NoReturn:
+        raise AssertionError("a unit test opened a socket: use a memory adapter, or move it to tests/integration")
+
+    for method in ("connect", "connect_ex", "bind", "sendto"):
+        monkeypatch.setattr(socket.socket, method, refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    before = time.process_time()
+    yield
+    used = time.process_time() - before
+    if _ring(item) == "unit" and item.get_closest_marker("slow_import") is None and used > UNIT_PROCESSOR_SECONDS:
+        pytest.fail(
+            f"used {used:.1f} s of processor time; a unit test has {UNIT_PROCESSOR_SECONDS:.0f} s", pytrace=False
+        )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    report: pytest.TestReport = yield  # type: ignore[assignment]  # pluggy sends the inner result here
+    if report.skipped and not hasattr(report, "wasxfail") and not _skip_reason(report).startswith(NOT_RUN):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid}: a skip must say '{NOT_RUN}REASON', this one says '{_skip_reason(report)}'"
+    return report  # type: ignore[return-value]  # a wrapper hook returns the result
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    skipped = terminalreporter.stats.get("skipped", [])
+    counted = collections.Counter(_skip_reason(report).removeprefix(NOT_RUN) for report in skipped)
+    for reason, number in sorted(counted.items()):
+        terminalreporter.write_line(f"not run: {reason} ({number})")
+    target = config.getoption("--counts")
+    if target:
+        passed, failed, errors = (len(terminalreporter.stats.get(key, [])) for key in ("passed", "failed", "error"))
+        with pathlib.Path(target).open("a", encoding="utf-8") as file:
+            file.write(f"{passed} {failed + errors} {len(skipped)}\n")
+
+
+def _ring(item: pytest.Item) -> str:
+    """The folder under tests/ that the item is in; empty for a file directly in it."""
+    try:
+        parts = item.path.relative_to(TESTS).parts
+    except ValueError:
+        return ""
+    return parts[0] if len(parts) > 1 else ""
+
+
+def _skip_reason(report: Any) -> str:
+    longrepr = report.longrepr
+    text = longrepr[2] if isinstance(longrepr, tuple) else str(longrepr)
+    return text.removeprefix("Skipped: ")

@@ -1,0 +1,1 @@
+"""What tests build with: builders and golden files."""

@@ -1,0 +1,1 @@
+"""Builders of domain objects with every field filled: a test names only what it is about."""
