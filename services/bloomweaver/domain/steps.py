@@ -224,7 +224,9 @@ def targets(row: Row, versions: Iterable[Version], pipe: str, *, active: str) ->
     if row.tomb:
         return ()
     if pipe == active:
-        return (row.seq,)
+        return () if row.failed else (row.seq,)
+    if row.failed:
+        return (row.live,) if row.live else ()
     ready = [v.seq for v in versions if v.pipe == active and v.state is VersionState.READY and v.seq > row.live]
     wanted = (row.seq, max(ready, default=0), row.live)
     return tuple(dict.fromkeys(seq for seq in wanted if seq))
@@ -239,8 +241,6 @@ def next_steps(row: Row, versions: Sequence[Version], generation: Generation) ->
     if row.tomb:
         dying = [v for v in versions if v.state is not VersionState.GONE]
         return (Step(Lane.DELETE, row.seq, dying[0].pipe),) if dying else ()
-    if row.failed:
-        return ()
     steps = []
     for pipeline in generation.pipelines:
         for seq in targets(row, versions, pipeline.pipe, active=generation.active.pipe):

@@ -1,0 +1,83 @@
+"""Queues carry hints, never truth. At least once, in no order, possibly late: a worker always reads the row.
+
+Guarantees: a hint that `send` returned for is delivered again and again until acked or dead; a delivery is invisible to
+others for its visibility time-out; after more than MAX_RECEIVES receives it goes to the queue's dead letters.
+Unreachable: TransientError(QUEUE_UNAVAILABLE).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from bloomweaver.domain.events import Hint, Lane, Step
+
+MAX_RECEIVES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One receipt of a hint. receives counts from 1, this one included."""
+
+    hint: Hint
+    receipt: str
+    receives: int
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """What a queue holds. oldest_age_seconds: of the oldest visible hint."""
+
+    visible: int = 0
+    in_flight: int = 0
+    delayed: int = 0
+    dead: int = 0
+    oldest_age_seconds: float = 0.0
+
+    @property
+    def total(self) -> int:
+        """Everything that still waits or is being worked on."""
+        return self.visible + self.in_flight + self.delayed
+
+
+def queue_name(lane: Lane, space: str = "") -> str:
+    """`create`, `update`, `delete`, and one `change:{space}` per space."""
+    return f"{lane}:{space}" if space else str(lane)
+
+
+def queue_of(step: Step) -> str:
+    """The queue that a step's hint goes to."""
+    return queue_name(step.lane, step.space)
+
+
+class Queues(Protocol):
+    """All queues of a deployment, by name; a queue comes into being with its first hint."""
+
+    async def send(self, queue: str, hints: Sequence[Hint], *, delay_seconds: float = 0.0) -> None:
+        """Durable when it returns."""
+        ...
+
+    async def receive(
+        self, queue: str, *, limit: int, visibility_seconds: float, wait_seconds: float = 0.0
+    ) -> list[Delivery]:
+        """Up to `limit` visible hints; waits up to `wait_seconds` for the first."""
+        ...
+
+    async def ack(self, queue: str, deliveries: Sequence[Delivery]) -> None:
+        """Done. A receipt that is no longer valid is ignored."""
+        ...
+
+    async def release(self, queue: str, deliveries: Sequence[Delivery], *, delay_seconds: float = 0.0) -> None:
+        """Give back, visible after the delay."""
+        ...
+
+    async def extend(self, queue: str, deliveries: Sequence[Delivery], *, visibility_seconds: float) -> None:
+        """Heartbeat."""
+        ...
+
+    async def depths(self) -> dict[str, Depth]:
+        """By queue name."""
+        ...
+
+    async def dead(self, queue: str, *, limit: int) -> list[Delivery]:
+        """Take hints off the dead letters; each is given once a minute until acked."""
+        ...
