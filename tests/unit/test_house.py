@@ -1,0 +1,238 @@
+"""The rules of the house that no linter knows. Each says what to do instead; CONTRIBUTING.md says why.
+
+OVERSIZED may only shrink: an entry that is no longer needed, or larger than what it allows, fails as well.
+"""
+
+import ast
+import collections
+import pathlib
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+PACKAGE = ROOT / "services" / "bloomweaver"
+
+MODULE_LINES = 400
+FUNCTION_LINES = 40
+PORT_LINES = 120
+RECIPE_LINES = 3
+
+# "path" or "path:function" → lines that it may have until somebody splits it.
+OVERSIZED: dict[str, int] = {}
+
+EMPTY_NAMES = {"utils", "util", "helpers", "helper", "common", "base", "misc", "shared"}
+
+# Modules of the standard library that reach outside the process, or whose answer changes from call to call.
+IMPURE_MODULES = {
+    "asyncio", "concurrent", "http", "io", "multiprocessing", "os", "pathlib", "random", "secrets", "select", "shutil",
+    "signal", "socket", "sqlite3", "ssl", "subprocess", "tempfile", "threading", "time", "urllib", "uuid",
+}  # fmt: skip
+
+# What a clock, a source of chance or a pause looks like; ports/clock.py brings them in where they are needed.
+UNINJECTED = re.compile(
+    r"time\.(time|time_ns|monotonic|monotonic_ns|perf_counter|perf_counter_ns|sleep|gmtime|localtime)"
+    r"|(datetime\.)?(datetime|date)\.(now|utcnow|today)"
+    r"|random\.\w+|secrets\.\w+|uuid\.uuid[1-7]|os\.urandom"
+)
+# At the process's edge the real clock is read and injected.
+EDGES = ("adapters", "runtime", "cli", "allinone", "testing")
+
+# Written apart, so that this file does not contain what it looks for.
+HOSTS = re.compile(
+    "|".join(
+        re.escape(host)
+        for host in (
+            "pypi" + ".org", "files.python" + "hosted", "npmjs" + ".", "proxy.golang" + ".org",
+            "sum.golang" + ".org", "deb.debian" + ".org", "crates" + ".io", "repo.maven" + ".apache",
+        )
+    )
+)  # fmt: skip
+MACHINE_PATHS = re.compile(r"(?<![\w.\-}$)])/(?:work|root|tmp|home/\w+)/")
+UNFINISHED = re.compile(r"\b(?:TO" + "DO|FIX" + r"ME|XX" + r"X)\b|\bissue #?\d+\b", re.IGNORECASE)
+UNEXPLAINED = re.compile(r"# (?:type: ignore|noqa)(?!\[?[\w, -]*\]?(?::? ?[A-Z]+\d+(?:, ?[A-Z]+\d+)*)?(?:  #| -) \w)")
+
+
+def modules(*folders: str) -> list[pathlib.Path]:
+    return sorted(path for folder in folders for path in (PACKAGE / folder).rglob("*.py"))
+
+
+def all_modules() -> list[pathlib.Path]:
+    return modules(".")
+
+
+def inner_modules() -> list[pathlib.Path]:
+    return [path for path in all_modules() if path.relative_to(PACKAGE).parts[0] not in EDGES]
+
+
+def python_tests() -> list[pathlib.Path]:
+    return sorted((ROOT / "tests").rglob("*.py"))
+
+
+def tree(path: pathlib.Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def name(path: pathlib.Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def lines(path: pathlib.Path) -> int:
+    return len(path.read_text(encoding="utf-8").splitlines())
+
+
+def functions(path: pathlib.Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def dotted(node: ast.AST) -> str:
+    """`a.b.c` for an attribute chain, else empty."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute) and (head := dotted(node.value)):
+        return f"{head}.{node.attr}"
+    return ""
+
+
+def imported(path: pathlib.Path) -> Iterator[tuple[str, str | None]]:
+    """(module, name) for each import; name is None in `import module`."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, None) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from ((node.module, alias.name) for alias in node.names)
+
+
+def tracked() -> list[pathlib.Path]:
+    try:
+        listing = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("not run: not a git checkout, so nothing says which files belong to the project")
+    return [path for part in listing.split("\0") if part and (path := ROOT / part).is_file()]
+
+
+def matches(pattern: re.Pattern[str], paths: list[pathlib.Path]) -> list[str]:
+    found = []
+    for path in paths:
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+        found += [
+            f"{name(path)}:{number}: {line.strip()[:120]}"
+            for number, line in enumerate(text.splitlines(), 1)
+            if pattern.search(line)
+        ]
+    return found
+
+
+def test_modules_and_functions_stay_small_enough_to_read():
+    sizes = {name(path): lines(path) for path in all_modules() if lines(path) > MODULE_LINES}
+    for path in all_modules():
+        for node in functions(path):
+            size = (node.end_lineno or node.lineno) - node.lineno + 1
+            if size > FUNCTION_LINES:
+                sizes[f"{name(path)}:{node.name}"] = size
+    assert {key: size for key, size in sizes.items() if size > OVERSIZED.get(key, 0)} == {}, "split by decision"
+    assert {key for key in OVERSIZED if key not in sizes} == set(), "no longer oversized: take it off the list"
+
+
+def test_a_port_fits_on_two_screens():
+    assert {name(path): lines(path) for path in modules("ports") if lines(path) > PORT_LINES} == {}
+
+
+def test_every_module_says_in_its_name_what_it_is_about():
+    assert [name(path) for path in all_modules() if path.stem in EMPTY_NAMES or path.parent.name in EMPTY_NAMES] == []
+
+
+def test_only_one_module_reads_the_environment():
+    readers = {
+        f"{name(path)}:{node.lineno}"
+        for path in all_modules()
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Attribute) and dotted(node) in {"os.environ", "os.getenv", "os.environb", "os.putenv"}
+    }
+    assert {reader for reader in readers if not reader.startswith("services/bloomweaver/runtime/config.py:")} == set()
+    assert [name(path) for path in all_modules() if ("os", "environ") in set(imported(path))] == []
+
+
+def test_clock_and_chance_are_injected():
+    used = [
+        f"{name(path)}:{node.lineno}: {dotted(node)}"
+        for path in inner_modules()
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Attribute) and UNINJECTED.fullmatch(dotted(node))
+    ]
+    assert used == [], "take it from ports/clock.py, as an argument"
+
+
+def test_the_domain_imports_nothing_but_itself_and_the_pure_standard_library():
+    foreign = [
+        f"{name(path)}: {module}"
+        for path in modules("domain")
+        for module, _ in imported(path)
+        if not module.startswith("bloomweaver.domain")
+        and (module.partition(".")[0] not in sys.stdlib_module_names or module.partition(".")[0] in IMPURE_MODULES)
+    ]
+    assert foreign == []
+
+
+def test_our_own_code_is_imported_by_module_so_that_a_reader_sees_where_a_name_is_from():
+    by_name = [
+        f"{name(path)}: from {module} import {what}"
+        for path in all_modules()
+        for module, what in imported(path)
+        if module.startswith("bloomweaver.")
+        and not module.startswith("bloomweaver.domain.")  # its nouns are the vocabulary of everything else
+        and what
+        and (ROOT / "services" / (module.replace(".", "/") + ".py")).exists()
+    ]
+    assert by_name == []
+
+
+def test_no_test_patches_by_mock_or_sleeps_by_the_clock():
+    mocking = [
+        name(path) for path in python_tests() if any(module.startswith("unittest") for module, _ in imported(path))
+    ]
+    assert mocking == [], "use a memory adapter; if that cannot do it, a port is missing"
+    sleeping = [
+        f"{name(path)}:{node.lineno}"
+        for path in python_tests()
+        if path.is_relative_to(ROOT / "tests" / "unit")
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call) and dotted(node.func) == "time.sleep"
+    ]
+    assert sleeping == [], "inject the clock"
+
+
+def test_two_tests_of_one_module_never_share_a_name():
+    for path in python_tests():
+        counted = collections.Counter(
+            node.name for node in tree(path).body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        )
+        assert [key for key, number in counted.items() if number > 1] == [], name(path)
+
+
+def test_an_ignored_complaint_says_which_and_why():
+    python = [path for path in tracked() if path.suffix == ".py"]
+    assert matches(UNEXPLAINED, python) == [], "write `# noqa: CODE  # reason` or `# type: ignore[code]  # reason`"
+
+
+def test_nothing_is_left_for_later():
+    assert matches(UNFINISHED, tracked()) == []
+
+
+def test_nothing_names_a_package_index_or_a_path_of_one_machine():
+    assert matches(HOSTS, tracked()) == []
+    assert matches(MACHINE_PATHS, tracked()) == []
+
+
+def test_a_make_recipe_is_short_enough_to_be_typed():
+    blocks = re.split(r"\n(?!\t)", (ROOT / "Makefile").read_text(encoding="utf-8"))
+    recipes = {block.partition(":")[0]: block.count("\n\t") for block in blocks}
+    assert {target: number for target, number in recipes.items() if number > RECIPE_LINES} == {}, "make it a script"
