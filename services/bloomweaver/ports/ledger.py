@@ -32,8 +32,12 @@ SnapshotToken = NewType("SnapshotToken", str)
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One consistent read of all that a worker needs to know. revisions: the desired, the live and those of versions."""
+    """One consistent read of all that a worker needs to know. revisions: the desired, the live and those of versions.
 
+    at: the ledger's clock at the read; what is due is decided by it.
+    """
+
+    at: float
     collection: Collection
     generation: Generation
     row: Row

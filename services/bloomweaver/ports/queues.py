@@ -5,8 +5,8 @@ others for its visibility time-out; after more than MAX_RECEIVES receives it goe
 Unreachable: TransientError(QUEUE_UNAVAILABLE).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from bloomweaver.domain.events import Hint, Lane, Step
@@ -47,6 +47,20 @@ def queue_name(lane: Lane, space: str = "") -> str:
 def queue_of(step: Step) -> str:
     """The queue that a step's hint goes to."""
     return queue_name(step.lane, step.space)
+
+
+def hints_of(look: Hint, steps: Iterable[Step]) -> list[tuple[str, Hint]]:
+    """(queue, hint) for each step of the document that `look` points at."""
+    return [(queue_of(step), replace(look, seq=step.seq, pipe=step.pipe)) for step in steps]
+
+
+async def tell(queues: "Queues", hints: Iterable[tuple[str, Hint]]) -> None:
+    """Send hints, one call per queue."""
+    by_queue: dict[str, list[Hint]] = {}
+    for queue, hint in hints:
+        by_queue.setdefault(queue, []).append(hint)
+    for queue, batch in by_queue.items():
+        await queues.send(queue, batch)
 
 
 class Queues(Protocol):

@@ -81,8 +81,8 @@ class Vectors(Protocol):
         """Which ids a query would find now: the probe of stores without positions, and of the audit."""
         ...
 
-    def ids(self, namespace: str) -> AsyncIterator[list[str]]:
-        """All ids, page by page."""
+    def ids(self, namespace: str, *, prefix: str = "") -> AsyncIterator[list[str]]:
+        """All ids that begin with the prefix, page by page."""
         ...
 
     async def namespaces(self, prefix: str) -> list[str]:
