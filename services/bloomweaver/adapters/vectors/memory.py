@@ -22,7 +22,7 @@ class _Namespace:
 
 
 class MemoryVectors:
-    """Positions count the upserts of all namespaces, so they go on rising when a namespace is dropped and made again."""
+    """Positions count the upserts of all namespaces, so they also rise where a namespace is dropped and made again."""
 
     capabilities = vectors.Capabilities(read_barrier=True, list_ids=True, filters=True, max_batch=1000)
 
@@ -74,9 +74,9 @@ class MemoryVectors:
         held = self._namespaces.get(namespace)
         return held.records.keys() & ids if held else set()
 
-    async def ids(self, namespace: str) -> AsyncIterator[list[str]]:
+    async def ids(self, namespace: str, *, prefix: str = "") -> AsyncIterator[list[str]]:
         held = self._namespaces.get(namespace)
-        names = sorted(held.records) if held else []
+        names = sorted(name for name in held.records if name.startswith(prefix)) if held else []
         for start in range(0, len(names), _PAGE):
             yield names[start : start + _PAGE]
 
