@@ -3,6 +3,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
+# Without bytecode every start of the command line compiles its imports again.
+unexport PYTHONDONTWRITEBYTECODE
 
 DIR ?= docs
 SEED ?=
@@ -11,7 +13,6 @@ JOBS ?= 2
 # Options for every pytest run, e.g. PYTEST_FLAGS="-x -k tombstone".
 PYTEST_FLAGS ?=
 BIN := .venv/bin
-RUN := $(BIN)/python -W error::SyntaxWarning
 FAST_RINGS := $(wildcard tests/unit tests/contract tests/golden tests/integration)
 SIMULATE := $(BIN)/python -m tests.simulation.run
 

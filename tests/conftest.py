@@ -62,7 +62,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     before = time.process_time()
     yield
     used = time.process_time() - before
-    if _ring(item) == "unit" and item.get_closest_marker("slow_import") is None and used > UNIT_PROCESSOR_SECONDS:
+    if _ring(item) == "unit" and used > UNIT_PROCESSOR_SECONDS:
         pytest.fail(
             f"used {used:.1f} s of processor time; a unit test has {UNIT_PROCESSOR_SECONDS:.0f} s", pytrace=False
         )

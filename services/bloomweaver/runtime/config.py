@@ -1,12 +1,12 @@
-"""The only reader of the process's environment, and the base of every service's settings.
+"""The base of every service's settings, and how they are read from variables.
 
-Invariants: nothing else touches `os.environ`; a process with a misspelt, malformed or missing variable does not start,
-and says all that is wrong at once; a secret's value never appears in an error, a log line or a `repr`.
+Invariants: a process with a misspelt, malformed or missing variable does not start, and says all that is wrong at once;
+a secret's value never appears in an error, a log line or a `repr`.
 
     class WebhookSettings(config.ServiceSettings):
         port: int = pydantic.Field(default=8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
 
-    settings = config.read(WebhookSettings, config.environment())
+    settings = config.read(WebhookSettings, environment.read())
 
 A field `port` is the variable `BLOOMWEAVER_PORT`. A field of type `SecretStr` can also be a file that a platform
 mounts: `BLOOMWEAVER_TOKEN_FILE` names it. A tuple is written with commas. An empty variable counts as not set.
@@ -14,10 +14,8 @@ mounts: `BLOOMWEAVER_TOKEN_FILE` names it. A tuple is written with commas. An em
 
 import dataclasses
 import difflib
-import os
 import pathlib
 import re
-import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -57,11 +55,6 @@ class Variable:
     default: str | None
     description: str
     secret: bool
-
-
-def environment() -> Mapping[str, str]:
-    """The process's environment as it is now; later changes do not show."""
-    return types.MappingProxyType(dict(os.environ))
 
 
 def read(kind: type[SettingsT], variables: Mapping[str, str]) -> SettingsT:

@@ -117,8 +117,3 @@ def test_the_description_names_type_default_and_secrecy():
         ),
     )
     assert config.describe(Demanding)[0].default is None
-
-
-def test_the_environment_is_a_copy_that_nobody_can_change():
-    with pytest.raises(TypeError):
-        config.environment()["BLOOMWEAVER_PORT"] = "1"  # type: ignore[index]  # the point of the test
