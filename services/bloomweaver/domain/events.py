@@ -79,7 +79,8 @@ class Change:
 
     Exactly one of content (replace whole, with meta), patch, or neither (delete). source_version is None in an
     arrival-ordered collection, and for the DELETE route without one: then what is there goes.
-    filter_json: the mandatory filter of the key; a document outside it is treated as unknown.
+    collection_uid: set where something was already stored for that very collection (a blob): another one under the same
+    name is then COLLECTION_NOT_FOUND.
     """
 
     tenant: TenantId
@@ -96,6 +97,7 @@ class Change:
     origin: str = ""
     actor: str = ""
     request_id: str = ""
+    collection_uid: CollectionUid | None = None
 
     @property
     def deletes(self) -> bool:

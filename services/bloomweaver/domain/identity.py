@@ -56,9 +56,13 @@ def fingerprint(*parts: str | int | None) -> str:
     return hashlib.sha256(canonical_json(parts)).hexdigest()
 
 
-def pipe_of(*, space: str, max_tokens: int, overlap_tokens: int, revision: str) -> Pipe:
-    """The pipeline: embedding space, chunking, chunker and extractor revision."""
-    return Pipe(_digest("pipe", space, str(max_tokens), str(overlap_tokens), revision)[:16])
+def pipe_of(*, space: str, max_tokens: int, overlap_tokens: int, revision: str, epoch: int) -> Pipe:
+    """The pipeline: embedding space, chunking, chunker and extractor revision.
+
+    epoch: of the generation that begins it. A namespace is thereby never used again: going back to an earlier model
+    builds beside what is still being removed of it, so that a late delete cannot take vectors that are shown.
+    """
+    return Pipe(_digest("pipe", space, str(max_tokens), str(overlap_tokens), revision, str(epoch))[:16])
 
 
 def document_key(document_id: str) -> str:

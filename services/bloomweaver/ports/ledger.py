@@ -108,11 +108,11 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What a search reads first: an opaque token, and the generation and the store's position of each collection."""
+    """What a search reads first: an opaque token, each collection's generation, and its active namespace's position."""
 
     token: SnapshotToken
     generations: dict[CollectionUid, Generation]
-    positions: dict[Pipe, int]
+    positions: dict[CollectionUid, int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from bloomweaver.domain.errors import WorkError
 from bloomweaver.domain.events import Hint, Lane, Step
+from bloomweaver.domain.identity import Pipe
 
 MAX_RECEIVES = 10
 
@@ -37,6 +39,24 @@ class Depth:
     def total(self) -> int:
         """Everything that still waits or is being worked on."""
         return self.visible + self.in_flight + self.delayed
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What a worker could not do for a hint; the consumer loop decides what that means for row and message."""
+
+    hint: Hint
+    seq: int
+    pipe: Pipe
+    error: WorkError
+
+
+class Worker(Protocol):
+    """Does what the rows behind some hints need. Safe to call twice with the same hints."""
+
+    async def work(self, hints: Sequence[Hint]) -> list[Trouble]:
+        """Gives what did not succeed; a hint without trouble is done. Raises where a dependency failed all of them."""
+        ...
 
 
 def queue_name(lane: Lane, space: str = "") -> str:

@@ -1,0 +1,213 @@
+"""From a document's text to a stored build: parse, split, embed what is new, and record the intent (R5).
+
+Invariants: the build is stored before the intent names it, and the intent stands before any vector is written; a chunk
+whose hash an earlier build of the document holds is never embedded again; only pipelines that the generation names run.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+import numpy as np
+
+from bloomweaver.domain import blocks, builds, chunking, identity, models, steps
+from bloomweaver.domain.documents import ChunkRow, DocumentKey, Pipeline, Revision, Version, VersionState
+from bloomweaver.domain.errors import PermanentError, RetryableError, TransientError, WorkError
+from bloomweaver.domain.events import Hint, Lane, Step
+from bloomweaver.domain.identity import BuildId
+from bloomweaver.domain.reasons import Reason
+from bloomweaver.ports import blobs, clock, embedders, ledger, queues
+
+UNAVAILABLE_RETRY_SECONDS = 30.0
+REUSED_BUILDS = 3
+
+Vector: TypeAlias = embedders.Vectors
+Split: TypeAlias = Callable[[], Sequence[chunking.Chunk]]
+
+
+class Encoder(Protocol):
+    """What the service needs of `encoding`: one vector or one error per passage, batched across callers."""
+
+    async def encode(self, passages: Sequence[embedders.Passage], kind: models.Kind) -> list[Vector | WorkError]:
+        """In the order given."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """How text becomes chunks. revisions: of parser and splitter together, those that this process can run.
+
+    offload: runs the splitting where it does not hold up others.
+    """
+
+    parse: Callable[[str, str], blocks.Extracted]
+    revisions: frozenset[str]
+    offload: Callable[[Split], Awaitable[Sequence[chunking.Chunk]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """The one model of this process."""
+
+    spec: models.ModelSpec
+    tokenizer: embedders.Tokenizer
+    encoder: Encoder
+
+
+class EmbedderService:
+    """Works the hints of one space's change queue. Safe to run twice with the same hint: the first intent wins."""
+
+    def __init__(
+        self,
+        *,
+        ledger: ledger.Ledger,
+        queues: queues.Queues,
+        blobs: blobs.Blobs,
+        nonces: clock.Nonces,
+        model: Model,
+        extraction: Extraction,
+        deployment: str,
+    ) -> None:
+        self._ledger = ledger
+        self._queues = queues
+        self._blobs = blobs
+        self._nonces = nonces
+        self._model = model
+        self._extraction = extraction
+        self._deployment = deployment
+        self._space = models.space_of(model.spec)
+        self._busy: set[tuple[str, str, int, str]] = set()
+
+    async def work(self, hints: Sequence[Hint]) -> list[queues.Trouble]:
+        """Build what the rows behind the hints need in this space."""
+        looks = await self._ledger.look([hint.key for hint in hints])
+        troubles = []
+        for hint, look in zip(hints, looks, strict=True):
+            if look is None:
+                continue  # R4: a hint for an unknown document is dropped
+            for step in steps.next_steps(look.row, look.versions, look.generation):
+                if step.lane is Lane.CHANGE and step.space == self._space:
+                    try:
+                        await self._build_once(hint, look, step)
+                    except WorkError as error:
+                        troubles.append(queues.Trouble(hint, step.seq, step.pipe, error))
+        return troubles
+
+    async def _build_once(self, hint: Hint, look: ledger.Look, step: Step) -> None:
+        """The same build twice at once in one process would only be thrown away; the other delivery does it."""
+        job = (look.row.key.collection_uid, look.row.key.document_id, step.seq, step.pipe)
+        if job in self._busy:
+            return
+        self._busy.add(job)
+        try:
+            await self._build(hint, look, step)
+        finally:
+            self._busy.discard(job)
+
+    async def _build(self, hint: Hint, look: ledger.Look, step: Step) -> None:
+        pipeline = look.generation.pipeline(step.pipe)
+        revision = look.revision(step.seq)
+        if pipeline is None or revision is None or revision.content is None:
+            return
+        if pipeline.revision not in self._extraction.revisions:
+            detail = f"No embedder of this release runs revision {pipeline.revision}."
+            raise TransientError(Reason.PIPELINE_UNAVAILABLE, detail, retry_after_seconds=UNAVAILABLE_RETRY_SECONDS)
+        chunks = await self._chunks(revision, pipeline)
+        known = await self._known_vectors(look.versions, pipeline, chunks)
+        rows = await self._vectors(chunks, known)
+        dimension = self._model.spec.dimension
+        matrix = np.stack(rows).astype("<f4", copy=False).tobytes() if rows else b""
+        build = builds.Build(dimension, tuple(chunk.hash for chunk in chunks), matrix)
+        await self._record(hint, look, step, chunks=chunks, build=build, known=known)
+
+    async def _chunks(self, revision: Revision, pipeline: Pipeline) -> Sequence[chunking.Chunk]:
+        content = revision.content
+        assert content is not None
+        text = content.text if content.blob is None else (await self._blobs.get(content.blob)).decode()
+        room = min(pipeline.chunking.max_tokens, self._model.spec.room(models.Kind.DOCUMENT))
+        overlap = min(pipeline.chunking.overlap_tokens, room // 2)
+
+        def split() -> Sequence[chunking.Chunk]:
+            extracted = self._extraction.parse(text or "", content.media_type)
+            return chunking.split(extracted, self._model.tokenizer.encode, max_tokens=room, overlap_tokens=overlap)
+
+        return await self._extraction.offload(split)
+
+    async def _known_vectors(
+        self, versions: Sequence[Version], pipeline: Pipeline, chunks: Sequence[chunking.Chunk]
+    ) -> dict[str, Vector]:
+        """Vectors of chunks that earlier builds of this document hold already, by chunk hash."""
+        unusable = (VersionState.GONE, VersionState.FAILED)
+        earlier = [v for v in versions if v.pipe == pipeline.pipe and v.state not in unusable and v.n_chunks]
+        wanted = {chunk.hash for chunk in chunks}
+        known: dict[str, Vector] = {}
+        names = dict.fromkeys(v.build for v in sorted(earlier, key=lambda v: v.seq, reverse=True))
+        for name in list(names)[:REUSED_BUILDS]:
+            try:
+                build = builds.decode(await self._blobs.get(self._build_key(pipeline.pipe, versions[0].key, name)))
+            except RetryableError:
+                continue  # collected or damaged: its chunks are embedded again
+            for index, chunk_hash in enumerate(build.hashes):
+                if chunk_hash in wanted and chunk_hash not in known:
+                    known[chunk_hash] = np.frombuffer(build.row(index), dtype="<f4")
+            if len(known) == len(wanted):
+                break
+        return known
+
+    async def _vectors(self, chunks: Sequence[chunking.Chunk], known: dict[str, Vector]) -> list[Vector]:
+        fresh = {chunk.hash: chunk for chunk in chunks if chunk.hash not in known}
+        passages = [embedders.Passage(chunk.text, chunk.token_ids) for chunk in fresh.values()]
+        results = await self._model.encoder.encode(passages, models.Kind.DOCUMENT) if passages else []
+        computed: dict[str, Vector] = {}
+        for chunk, result in zip(fresh.values(), results, strict=True):
+            if isinstance(result, WorkError):
+                raise result
+            if not np.isfinite(result).all():
+                raise PermanentError(Reason.INVALID_VECTOR, f"The model gave no number for chunk {chunk.index}.")
+            computed[chunk.hash] = result
+        return [known[c.hash] if c.hash in known else computed[c.hash] for c in chunks]
+
+    async def _record(
+        self,
+        hint: Hint,
+        look: ledger.Look,
+        step: Step,
+        *,
+        chunks: Sequence[chunking.Chunk],
+        build: builds.Build,
+        known: dict[str, Vector],
+    ) -> None:
+        """Build, then intent, then tell the writer; a build that lost the race is thrown away."""
+        name = BuildId(self._nonces.nonce())
+        key = self._build_key(step.pipe, look.row.key, name)
+        await self._blobs.put(key, builds.encode(build))
+        revision = look.revision(step.seq)
+        reused = sum(len(chunk.token_ids) for chunk in chunks if chunk.hash in known)
+        intent = ledger.Intent(
+            key=look.row.key,
+            seq=step.seq,
+            pipe=step.pipe,
+            build=name,
+            content_hash=revision.content.hash if revision and revision.content else "",
+            n_chunks=len(chunks),
+            chunks=tuple(chunk_row(chunk) for chunk in chunks),
+            tokens_embedded=sum(len(chunk.token_ids) for chunk in chunks) - reused,
+            tokens_reused=reused,
+            reason=None if chunks else Reason.NO_TEXT,
+        )
+        (intended,) = await self._ledger.intend([intent])
+        if not intended.won:
+            await self._blobs.delete([key])
+        if intended.version is not None and intended.version.state is VersionState.INTENT:
+            lane = Lane.UPDATE if look.row.live else Lane.CREATE
+            await queues.tell(self._queues, queues.hints_of(hint, [Step(lane, step.seq, step.pipe)]))
+
+    def _build_key(self, pipe: str, key: DocumentKey, build: str) -> str:
+        return identity.build_blob_key(self._deployment, key.collection_uid, pipe=pipe, build=build)
+
+
+def chunk_row(chunk: chunking.Chunk) -> ChunkRow:
+    """What the ledger keeps of a chunk."""
+    return ChunkRow(
+        chunk.index, str(chunk.kind), chunk.hash, chunk.text, chunk.start, chunk.end, chunk.heading, chunk.page
+    )
