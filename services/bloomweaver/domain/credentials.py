@@ -1,8 +1,8 @@
 """API keys: their text, their stored form, and what the bearer of one may do.
 
 A key is `bw_<8 characters>_<43 characters>`. The eight are the key's public id, by which its row is found; the rest is
-256 random bits, so a plain SHA-256 is kept and nothing slower is needed. Invariants: the secret exists only in the answer
-that made it; two hashes are compared in constant time; a tenant comes from the credential and from nowhere else.
+256 random bits, so a plain SHA-256 is kept and nothing slower is needed. Invariants: the secret exists only in the
+answer that made it; hashes are compared in constant time; a tenant comes from the credential and from nowhere else.
 """
 
 import base64
@@ -14,14 +14,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from bloomweaver.domain import errors, filters
+from bloomweaver.domain import errors, filters, identity
 from bloomweaver.domain.reasons import Reason
 
 PREFIX: Final = "bw_"
 MAX_GLOBS: Final = 100
 
 _SECRET: Final = re.compile(r"bw_([a-z2-7]{8})_[A-Za-z0-9_-]{43}", re.ASCII)
-_COLLECTION: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
 _GLOB: Final = re.compile(r"[a-z0-9*?][a-z0-9._*?-]{0,62}", re.ASCII)
 
 
@@ -39,45 +38,16 @@ class NewKey:
 
     id: str
     secret: str = field(repr=False)
-    hash: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class StoredKey:
-    """What the registry keeps of a key. Times are seconds since the epoch on the ledger's clock."""
-
-    id: str
-    tenant: str
-    name: str
-    hash: bytes = field(repr=False)
-    verbs: frozenset[Verb]
-    collections: tuple[str, ...] = ("*",)
-    filter: filters.Filter | None = None
-    created_at: float = 0.0
-    expires_at: float | None = None
-
-    def is_expired(self, now: float) -> bool:
-        """Whether the key is past its end at `now` (seconds since the epoch)."""
-        return self.expires_at is not None and now >= self.expires_at
-
-    def accepts(self, secret: str) -> bool:
-        """Whether `secret` is this key's, in time that does not depend on where the two differ."""
-        return hmac.compare_digest(hash_secret(secret), self.hash)
-
-    def principal(self) -> "Principal":
-        """Who acts when this key is presented."""
-        return Principal(
-            tenant=self.tenant, key_id=self.id, verbs=self.verbs, collections=self.collections, filter=self.filter
-        )
+    hash: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
     """Who is asking: made from a verified credential only. `filter` binds every read and search."""
 
-    tenant: str
+    tenant: identity.TenantId
     key_id: str
-    verbs: frozenset[Verb]
+    verbs: frozenset[str]
     collections: tuple[str, ...] = ("*",)
     filter: filters.Filter | None = None
 
@@ -104,9 +74,14 @@ def key_id_of(secret: str) -> str | None:
     return match.group(1) if match else None
 
 
-def hash_secret(secret: str) -> bytes:
-    """What is stored in place of the secret."""
-    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
+def hash_secret(secret: str) -> str:
+    """What is stored in place of the secret: SHA-256 of the whole key, in hexadecimal."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def secret_matches(secret: str, stored_hash: str) -> bool:
+    """Whether the hash is this secret's, in time that does not depend on where the two differ."""
+    return hmac.compare_digest(hash_secret(secret).encode(), stored_hash.encode())
 
 
 def check_verbs(verbs: Collection[str]) -> frozenset[Verb]:
@@ -132,11 +107,6 @@ def check_globs(globs: Iterable[str]) -> tuple[str, ...]:
         detail = f"between 1 and {MAX_GLOBS} globs"
         raise errors.Refusal(Reason.INVALID_REQUEST, f"A key has {detail}.", pointers=(("/collections", detail),))
     return checked
-
-
-def is_collection_name(name: str) -> bool:
-    """Whether a collection may have this name."""
-    return _COLLECTION.fullmatch(name) is not None
 
 
 def glob_matches(glob: str, name: str) -> bool:

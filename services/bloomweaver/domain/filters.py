@@ -1,9 +1,9 @@
 """Metadata filters: what a search may ask, and what a key or a source may be confined to.
 
-A filter arrives as JSON, becomes a frozen tree once, and is evaluated here or converted by an adapter for its store. The
-meaning is the one of `matches`, on every store. Invariants:
+A filter arrives as JSON, becomes a frozen tree once, and is evaluated here or converted by an adapter for its store.
+The meaning is the one of `matches`, on every store. Invariants:
 
-- A condition on a field that a document lacks is false, save `$ne`, `$nin`, `$exists: false` and what `$not` turns around.
+- On a field that a document lacks a condition is false, save `$ne`, `$nin`, `$exists: false`; `$not` turns it around.
 - Types never coerce: true is not 1, "1" is not 1. Integers and floats are one type, number.
 - On a list, `$eq` and `$in` mean any element; `$ne` and `$nin` are their exact opposites. Order is for numbers alone.
 - A tree that exists is within the limits, whether it was parsed, stored on a key, or combined by `and_`.
@@ -86,13 +86,13 @@ def parse(value: object) -> Filter:
 
 
 def from_json(text: str) -> Filter:
-    """Read back what `to_json` wrote. Spelling operators out can add levels, so the limit on depth is not for this text."""
+    """Read back what `to_json` wrote. Spelling operators out adds levels: the limit on depth is not for this text."""
     value: object = json.loads(text)
     return _parse_object(value, pointer="", levels=3 * MAX_DEPTH) if value else EVERYTHING
 
 
 def and_(first: Filter | None, second: Filter | None) -> Filter | None:
-    """Both must hold. None is no filter at all. Used to add a key's mandatory filter, so the limits do not apply again."""
+    """Both must hold; None is no filter at all. It adds a key's mandatory filter, so the limits do not apply again."""
     if first is None or first == EVERYTHING:
         return second
     if second is None or second == EVERYTHING:
@@ -145,7 +145,7 @@ def _holds(condition: Condition, fields: Mapping[str, metadata.Value]) -> bool:
 
 
 def _any_equal(found: metadata.Value, values: tuple[Scalar, ...]) -> bool:
-    elements: Sequence[Scalar] = found if isinstance(found, list | tuple) else (found,)
+    elements: Sequence[Scalar] = found if isinstance(found, tuple) else (found,)
     return any(_equal(element, value) for element in elements for value in values)
 
 
@@ -196,7 +196,9 @@ def _parse_list(key: str, operand: object, *, pointer: str, levels: int) -> Filt
         raise FilterError(pointer, f"{key} takes an array of at least one filter")
     if len(operand) > MAX_CLAUSES:
         raise FilterError(pointer, f"a filter has at most {MAX_CLAUSES} conditions")
-    parts = tuple(_parse_object(part, pointer=f"{pointer}/{index}", levels=levels - 1) for index, part in enumerate(operand))
+    parts = tuple(
+        _parse_object(part, pointer=f"{pointer}/{index}", levels=levels - 1) for index, part in enumerate(operand)
+    )
     if len(parts) == 1:
         return parts[0]
     return All(parts) if key == "$and" else AnyOf(parts)

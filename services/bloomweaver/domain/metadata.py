@@ -17,7 +17,7 @@ MAX_KEYS: Final = 64
 MAX_BYTES: Final = 16 * 1024
 MAX_INTEGER: Final = 2**53
 
-Value: TypeAlias = str | int | float | bool | list[str] | tuple[str, ...]
+Value: TypeAlias = str | int | float | bool | tuple[str, ...]
 Metadata: TypeAlias = Mapping[str, Value]
 
 _KEY: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
@@ -42,7 +42,7 @@ def is_key(name: str) -> bool:
 
 
 def check(value: object) -> dict[str, Value]:
-    """The metadata as sent, if it keeps every rule; MetadataError names the first field that does not."""
+    """The metadata as sent (lists as tuples) if it keeps every rule; MetadataError names the first that does not."""
     if not isinstance(value, Mapping):
         raise MetadataError("", "metadata is a JSON object")
     if len(value) > MAX_KEYS:
@@ -73,6 +73,12 @@ def canonical_json(value: Metadata) -> str:
     return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
+def from_json(text: str) -> dict[str, Value]:
+    """Read back what `canonical_json` wrote of checked metadata."""
+    stored: dict[str, Value | list[str]] = json.loads(text)
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
+
+
 def _checked_key(key: object) -> str:
     if isinstance(key, str) and is_key(key):
         return key
@@ -93,7 +99,7 @@ def _checked_value(value: object, pointer: str) -> Value:
             raise MetadataError(pointer, "a number is finite")
         return value
     if isinstance(value, list | tuple):
-        return [_checked_text(item, f"{pointer}/{index}") for index, item in enumerate(value)]
+        return tuple(_checked_text(item, f"{pointer}/{index}") for index, item in enumerate(value))
     raise MetadataError(pointer, "a value is a string, a number, a boolean or a list of strings")
 
 

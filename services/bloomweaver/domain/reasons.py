@@ -49,6 +49,7 @@ class Reason(StrEnum):
     KEY_NOT_FOUND = "key_not_found"
     SOURCE_NOT_FOUND = "source_not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
+    REQUEST_TIMEOUT = "request_timeout"
 
     # The service itself
     RATE_LIMITED = "rate_limited"

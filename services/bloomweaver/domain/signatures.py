@@ -1,9 +1,9 @@
 """Signed sources: the Standard Webhooks scheme, verified strictly, before anything of the body is parsed.
 
-`webhook-id`, `webhook-timestamp` and the raw body are signed with HMAC-SHA256 under a `whsec_` secret. Two traps are closed
-by grammar: an id has no dot, so no part of an id can be moved into the body under the same signature; and each header
-occurs once and is compared as it was sent, never after normalising. Whatever is wrong, the answer is one error that says
-the same thing, and nothing else is ever raised for what a client sent.
+`webhook-id`, `webhook-timestamp` and the raw body are signed with HMAC-SHA256 under a `whsec_` secret. Two traps are
+closed by grammar: an id has no dot, so no part of an id can be moved into the body under the same signature; and each
+header occurs once and is compared as it was sent, never after normalising. Whatever is wrong, the answer is one error
+that says the same thing, and nothing else is ever raised for what a client sent.
 """
 
 import base64
@@ -87,7 +87,8 @@ def verify(
 ) -> str:
     """The webhook id of a request that one of `secrets` signed within the tolerance; SignatureError for all else.
 
-    headers: as they came, names in lower case, duplicates included. secrets: the current one and, in a rotation, the last.
+    headers: as they came, names in lower case, duplicates included. secrets: the current one and, in a rotation, the
+    one before.
     """
     found = _single_headers(headers)
     identifier, stamp, presented = (

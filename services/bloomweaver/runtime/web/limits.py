@@ -1,0 +1,161 @@
+"""What one request, and one tenant, may take: bytes, time, a turn.
+
+Bodies are counted while they stream in, so a false Content-Length gains nothing; compressed bodies are refused, so
+none can grow on arrival. `Concurrency` bounds the work at hand (503), `RateLimiter` that of a tenant (429; off unless
+asked for).
+"""
+
+import asyncio
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Final
+
+from starlette import requests, types
+
+from bloomweaver.domain import errors
+from bloomweaver.domain.reasons import Reason
+from bloomweaver.ports import clock as clocks
+from bloomweaver.runtime.web import authentication
+
+ONE_EVENT_BYTES: Final = 12 * 1024 * 1024
+SEVERAL_EVENTS_BYTES: Final = 64 * 1024 * 1024
+SMALL_BYTES: Final = 1024 * 1024
+MAX_ITEMS: Final = 1000
+BODY_IDLE_SECONDS: Final = 30.0
+MAX_HEADER_ID_CHARACTERS: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class MediaType:
+    """A Content-Type taken apart; `charset` in lower case, None if absent."""
+
+    name: str
+    charset: str | None = None
+
+
+def media_type(request: requests.Request, allowed: Collection[str] | None = None) -> MediaType:
+    """The request's one Content-Type; 415 if it is missing, repeated, not among `allowed`, or not UTF-8."""
+    values = request.headers.getlist("content-type")
+    parts = values[0].split(";") if len(values) == 1 else [""]
+    name = parts[0].strip().lower()
+    if not name or (allowed is not None and name not in allowed):
+        offer = f" Send one of: {', '.join(sorted(allowed))}." if allowed else ""
+        raise errors.Refusal(Reason.UNSUPPORTED_MEDIA_TYPE, f"The Content-Type is missing or not known here.{offer}")
+    charset = None
+    for part in parts[1:]:
+        key, _, value = part.partition("=")
+        if key.strip().lower() == "charset":
+            charset = value.strip().strip('"').lower()
+    if charset not in (None, "utf-8", "utf8", "us-ascii"):
+        raise errors.Refusal(Reason.UNSUPPORTED_MEDIA_TYPE, "Only UTF-8 is accepted.")
+    return MediaType(name, charset)
+
+
+async def read_body(request: requests.Request, *, limit_bytes: int, idle_seconds: float = BODY_IDLE_SECONDS) -> bytes:
+    """The whole body, if it stays within the limit and keeps coming."""
+    refuse_encoding(request)
+    declared = request.headers.get("content-length", "0")
+    if declared.isascii() and declared.isdigit() and (len(declared) > 18 or int(declared) > limit_bytes):
+        raise _too_large(limit_bytes)
+    chunks: list[bytes] = []
+    size = 0
+    stream = request.stream()
+    while True:
+        try:
+            async with asyncio.timeout(idle_seconds):
+                chunk = await anext(stream, None)
+        except TimeoutError:
+            detail = f"The body stopped arriving for {idle_seconds:.0f} s."
+            raise errors.Refusal(Reason.REQUEST_TIMEOUT, detail) from None
+        if chunk is None:
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        size += len(chunk)
+        if size > limit_bytes:
+            raise _too_large(limit_bytes)
+        if chunk:
+            chunks.append(chunk)
+
+
+def refuse_encoding(request: requests.Request) -> None:
+    """Any Content-Encoding is refused: what arrives is what is counted."""
+    if "content-encoding" in request.headers:
+        raise errors.Refusal(Reason.UNSUPPORTED_ENCODING, "Send the body without Content-Encoding.")
+
+
+def header_id(request: requests.Request, name: str) -> str | None:
+    """An id from a header such as Idempotency-Key: printable ASCII, bounded; None if the header is absent."""
+    values = request.headers.getlist(name)
+    if not values:
+        return None
+    value = values[0]
+    good = len(values) == 1 and 0 < len(value) <= MAX_HEADER_ID_CHARACTERS and value.isascii() and value.isprintable()
+    if not good:
+        detail = f"one header of 1 to {MAX_HEADER_ID_CHARACTERS} printable ASCII characters"
+        raise errors.Refusal(Reason.INVALID_REQUEST, f"{name}: {detail}.")
+    return value
+
+
+class Concurrency:
+    """At most `limit` requests at once below /v1; the next one is told to come back, instead of all becoming slow."""
+
+    def __init__(self, app: types.ASGIApp, *, limit: int) -> None:
+        self._app = app
+        self._limit = limit
+        self._running = 0
+
+    async def __call__(self, scope: types.Scope, receive: types.Receive, send: types.Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http" or not scope["path"].startswith(authentication.GUARDED):
+            await self._app(scope, receive, send)
+            return
+        if self._running >= self._limit:
+            raise errors.TransientError(Reason.OVERLOADED, "Too many requests at once. Try again shortly.")
+        self._running += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._running -= 1
+
+
+class RateLimiter:
+    """GCRA: `per_second` on average with bursts of `burst`, one number of state per tenant."""
+
+    def __init__(self, *, per_second: float, burst: int, clock: clocks.Clock, max_tenants: int = 100_000) -> None:
+        self._interval_seconds = 1.0 / per_second
+        self._slack_seconds = (burst - 1) * self._interval_seconds
+        self._clock = clock
+        self._max_tenants = max_tenants
+        self._due: dict[str, float] = {}
+
+    def take(self, tenant: str) -> None:
+        """Take one turn, or raise TransientError with `rate_limited` and the time to wait."""
+        now = self._clock.monotonic()
+        due = max(self._due.pop(tenant, now), now)
+        wait_seconds = due - now - self._slack_seconds
+        if wait_seconds > 0:
+            self._due[tenant] = due
+            detail = "This tenant's rate is used up. Try again after the time in Retry-After."
+            raise errors.TransientError(Reason.RATE_LIMITED, detail, retry_after_seconds=wait_seconds)
+        if len(self._due) >= self._max_tenants:
+            # The one that has not asked for longest: its turn is due soonest of all, so little is forgiven.
+            del self._due[next(iter(self._due))]
+        self._due[tenant] = due + self._interval_seconds
+
+
+class RateLimit:
+    """Takes the tenant's turn; stands behind authentication, because a tenant comes from the credential alone."""
+
+    def __init__(self, app: types.ASGIApp, *, limiter: RateLimiter) -> None:
+        self._app = app
+        self._limiter = limiter
+
+    async def __call__(self, scope: types.Scope, receive: types.Receive, send: types.Send) -> None:
+        """ASGI."""
+        principal = scope.get(authentication.PRINCIPAL_KEY)
+        if principal is not None:
+            self._limiter.take(principal.tenant)
+        await self._app(scope, receive, send)
+
+
+def _too_large(limit_bytes: int) -> errors.Refusal:
+    return errors.Refusal(Reason.TOO_LARGE, f"The body is larger than {limit_bytes} bytes.")
