@@ -1,8 +1,8 @@
 """What an embedding model is, and which vectors may be compared with which.
 
-Invariant: two specs have the same `space_of` exactly when their vectors may stand in one index. Everything that changes a
-vector (weights, tokenizer, shape of the network, pooling, prefixes, normalisation, precision class) is in it; what does
-not (the name, the place it came from, the runtime, fp32 against bf16, the token limit) is not.
+Invariant: two specs have the same `space_of` exactly when their vectors may stand in one index. Everything that changes
+a vector (weights, tokenizer, shape of the network, pooling, prefixes, normalisation, precision class) is in it; what
+does not (the name, the place it came from, the runtime, fp32 against bf16, the token limit) is not.
 """
 
 import hashlib
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
+
+from bloomweaver.domain import errors, reasons
 
 
 class Kind(StrEnum):
@@ -117,6 +119,22 @@ def space_of(spec: ModelSpec) -> str:
     }
     canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode("ascii")).hexdigest()[:16]
+
+
+def require_stored(spec: ModelSpec, *, space: str, dimension: int) -> None:
+    """Refuses a model that is not the one under which vectors were stored; ConfigurationError says what to do."""
+    if spec.dimension != dimension:
+        raise errors.ConfigurationError(
+            reasons.Reason.DIMENSION_MISMATCH,
+            f"model {spec.name} makes vectors of {spec.dimension}, those stored under its name have {dimension}. "
+            "Put the earlier model back, or re-index its collections under another model name.",
+        )
+    if space_of(spec) != space:
+        raise errors.ConfigurationError(
+            reasons.Reason.MODEL_HASH_MISMATCH,
+            f"model {spec.name} is of vector space {space_of(spec)}, what is stored under its name is of {space}. "
+            "Put the earlier model back, or re-index its collections under another model name.",
+        )
 
 
 DEFAULT: Final = "all-minilm-l6-v2"

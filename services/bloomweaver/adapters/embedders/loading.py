@@ -1,0 +1,216 @@
+"""From a URL to an open embedder: which model, which files, which runtime.
+
+`mem://?dimension=8`, `openvino://MODEL`, `onnx://MODEL`, `sentence-transformers://MODEL`, `hf://org/name@revision`, or
+a plain model name for the best runtime installed. MODEL is a name of the table, a directory under the models directory,
+or a path.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import hashlib
+import importlib.util
+import urllib.parse
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+
+from bloomweaver.adapters.embedders import memory, model_files
+from bloomweaver.domain import errors, models, reasons
+from bloomweaver.ports import embedders
+
+SCHEMES = ("mem", "openvino", "onnx", "sentence-transformers", "hf")
+PUBLIC_HUB = "https://huggingface.co"
+_RECORDS = ".digests"
+
+
+class State(StrEnum):
+    """Whether a model could be loaded now, as far as its files tell."""
+
+    READY = "ready"
+    NOT_FETCHED = "not_fetched"
+    UNUSABLE = "unusable"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Listed:
+    """A line of the model table; `detail` says what to do about a model that is not ready."""
+
+    spec: models.ModelSpec
+    state: State
+    detail: str = ""
+
+
+async def open_embedder(url: str, *, models_dir: Path, threads: int, hub_url: str = PUBLIC_HUB) -> embedders.Embedder:
+    """The embedder that `url` names, loaded and ready; the caller closes it.
+
+    models_dir: user models, fetched models and recorded digests. threads: cores that one inference may use.
+    """
+    scheme, location = _split(url)
+    if scheme == "mem":
+        return memory.MemoryEmbedder(_memory_spec(url))
+    # Loading reads and compiles for a good part of a second; the loop has other work.
+    return await asyncio.to_thread(_load, scheme, location, models_dir, threads, hub_url)
+
+
+def resolve(model: str, *, models_dir: Path) -> models.ModelSpec:
+    """The spec of a model by name or path, digests included, without loading it; Refusal if there is none."""
+    provided = models.PROVIDED.get(model)
+    if provided is not None:
+        return provided
+    directory = models_dir / model if (models_dir / model).is_dir() else Path(model)
+    if not directory.is_dir():
+        known = ", ".join(sorted(models.PROVIDED))
+        detail = f"no model {model}: it is neither one of {known} nor a directory under {models_dir}"
+        raise errors.Refusal(reasons.Reason.MODEL_NOT_FOUND, detail)
+    source = models.Source(models.Origin.DIRECTORY, str(directory.resolve()))
+    spec = model_files.describe(directory, name=directory.name, source=source)
+    return model_files.verified(spec, directory, record=_record(directory, models_dir))
+
+
+def listing(*, models_dir: Path) -> list[Listed]:
+    """The provided models and those in the models directory, by name."""
+    listed = [_listed_provided(spec, models_dir) for spec in models.PROVIDED.values()]
+    found = sorted(path for path in models_dir.iterdir() if path.is_dir()) if models_dir.is_dir() else []
+    listed += [
+        _listed_directory(directory, models_dir)
+        for directory in found
+        if not directory.name.startswith(".") and directory.name not in models.PROVIDED
+    ]
+    return sorted(listed, key=lambda line: line.spec.name)
+
+
+def _load(scheme: str, location: str, models_dir: Path, threads: int, hub_url: str) -> embedders.Embedder:
+    if scheme == "hf":
+        spec, directory = _from_hub(location, models_dir, hub_url)
+    else:
+        spec, directory = _provided_or_directory(location, models_dir, hub_url)
+    return _RUNTIMES[scheme if scheme in _RUNTIMES else _best_runtime()](spec, directory, threads)
+
+
+def _provided_or_directory(location: str, models_dir: Path, hub_url: str) -> tuple[models.ModelSpec, Path]:
+    spec = models.PROVIDED.get(location)
+    if spec is None:
+        spec = resolve(location, models_dir=models_dir)
+        return spec, Path(spec.source.location)
+    directory = _directory_of(spec, models_dir)
+    if directory is None and spec.source.origin is models.Origin.HUB:
+        directory = models_dir / spec.name
+        _fetch(spec.source, directory, hub_url)
+    if directory is None:
+        raise errors.ConfigurationError(
+            reasons.Reason.MODEL_NOT_USABLE,
+            f"model {spec.name} comes with the package {spec.source.location}, which is not installed. Install it "
+            f"(without its dependencies), or put the model's files into {models_dir / spec.name}.",
+        )
+    described = model_files.describe(directory, name=spec.name, source=spec.source)
+    if described.architecture != spec.architecture:
+        raise model_files.unusable(directory, f"its config.json is not that of {spec.name}", "Fetch the model again")
+    return model_files.verified(spec, directory), directory
+
+
+def _from_hub(location: str, models_dir: Path, hub_url: str) -> tuple[models.ModelSpec, Path]:
+    model, _, revision = location.partition("@")
+    directory = models_dir / model.replace("/", "--")
+    source = models.Source(models.Origin.HUB, model, revision or "main")
+    if not directory.is_dir():
+        _fetch(source, directory, hub_url)
+    spec = model_files.describe(directory, name=model.rsplit("/", 1)[-1].lower(), source=source)
+    return model_files.verified(spec, directory, record=_record(directory, models_dir)), directory
+
+
+def _fetch(source: models.Source, directory: Path, hub_url: str) -> None:
+    # The HTTP client costs a tenth of a second to import, and a cold start does not need it.
+    from bloomweaver.adapters.embedders import hub
+
+    hub.fetch(source.location, source.revision or "main", directory, base_url=hub_url)
+
+
+def _directory_of(spec: models.ModelSpec, models_dir: Path) -> Path | None:
+    if spec.source.origin is models.Origin.WHEEL:
+        # find_spec does not import a top-level package, and this one would pull in torch.
+        package = importlib.util.find_spec(spec.source.location.replace("-", "_"))
+        if package is not None and package.origin is not None:
+            return Path(package.origin).parent / "model"
+    directory = models_dir / spec.name
+    return directory if directory.is_dir() else None
+
+
+def _record(directory: Path, models_dir: Path) -> Path:
+    place = hashlib.sha256(str(directory.resolve()).encode()).hexdigest()[:8]
+    return models_dir / _RECORDS / f"{directory.name}-{place}.json"
+
+
+def _listed_provided(spec: models.ModelSpec, models_dir: Path) -> Listed:
+    if _directory_of(spec, models_dir) is not None:
+        return Listed(spec, State.READY)
+    if spec.source.origin is models.Origin.HUB:
+        return Listed(spec, State.NOT_FETCHED, f"fetched from the hub when first used, or put into {models_dir}")
+    return Listed(spec, State.NOT_FETCHED, f"install the package {spec.source.location}")
+
+
+def _listed_directory(directory: Path, models_dir: Path) -> Listed:
+    try:
+        return Listed(resolve(directory.name, models_dir=models_dir), State.READY)
+    except errors.ConfigurationError as error:
+        source = models.Source(models.Origin.DIRECTORY, str(directory))
+        empty = models.ModelSpec(
+            name=directory.name, source=source, dimension=0, max_tokens=0, pooling=models.Pooling.MEAN
+        )
+        return Listed(empty, State.UNUSABLE, error.detail)
+
+
+def _split(url: str) -> tuple[str, str]:
+    if "://" not in url:
+        return "", url
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme not in SCHEMES:
+        known = ", ".join(f"{scheme}://" for scheme in SCHEMES)
+        raise errors.ConfigurationError(
+            reasons.Reason.INVALID_CONFIGURATION, f"unknown embedder {url}: use a model's name or one of {known}"
+        )
+    return parts.scheme, urllib.parse.unquote(parts.netloc + parts.path)
+
+
+def _memory_spec(url: str) -> models.ModelSpec:
+    given = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(url).query))
+    try:
+        return memory.spec_of(
+            dimension=int(given.pop("dimension", 8)), max_tokens=int(given.pop("max_tokens", 256)), **given
+        )
+    except (TypeError, ValueError) as error:
+        raise errors.ConfigurationError(reasons.Reason.INVALID_CONFIGURATION, f"{url}: {error}") from error
+
+
+def _openvino(spec: models.ModelSpec, directory: Path, threads: int) -> embedders.Embedder:
+    from bloomweaver.adapters.embedders import local, openvino, tokenization
+
+    tokenizer = tokenization.FileTokenizer(directory / model_files.TOKENIZER)
+    artefact = model_files.artefact_of(directory, spec)
+    return local.LocalEmbedder(spec, tokenizer, openvino.OpenVinoRunner(artefact, spec, threads=threads))
+
+
+def _onnx(spec: models.ModelSpec, directory: Path, threads: int) -> embedders.Embedder:
+    from bloomweaver.adapters.embedders import local, onnx, tokenization
+
+    tokenizer = tokenization.FileTokenizer(directory / model_files.TOKENIZER)
+    artefact = model_files.artefact_of(directory, spec)
+    return local.LocalEmbedder(spec, tokenizer, onnx.OnnxRunner(artefact, spec, threads=threads))
+
+
+def _sentence_transformers(spec: models.ModelSpec, directory: Path, threads: int) -> embedders.Embedder:
+    from bloomweaver.adapters.embedders import sentence_transformers
+
+    return sentence_transformers.open_directory(spec, directory, threads=threads)
+
+
+def _best_runtime() -> str:
+    return "openvino" if importlib.util.find_spec("openvino") is not None else "onnx"
+
+
+_RUNTIMES: dict[str, Callable[[models.ModelSpec, Path, int], embedders.Embedder]] = {
+    "openvino": _openvino,
+    "onnx": _onnx,
+    "sentence-transformers": _sentence_transformers,
+}

@@ -1,0 +1,133 @@
+"""What every runtime on this machine shares: framing, padding, pooling, normalising, and a thread per lane.
+
+A runtime is a `Runner`: padded ids in, the last hidden state out. Pooling and normalising happen here in fp32, whatever
+the runtime computes in, so vectors are of unit norm on every CPU.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from concurrent import futures
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bloomweaver.adapters.embedders import tokenization
+from bloomweaver.domain import errors, models, reasons
+from bloomweaver.ports import embedders
+
+LENGTH_STEP = 16
+"""Lengths are rounded up to this: fewer shapes, so fewer kernels to make, for 7 % less padding than it costs."""
+_CALL_TOKENS = 16_384
+"""One call into the runtime never holds more padded tokens: a bound on its memory, not a tuning knob."""
+
+Hidden = NDArray[np.float32]
+
+
+class Runner(Protocol):
+    """The model in one runtime. Each kind is called from a thread of its own, never from two at once."""
+
+    def run(self, ids: NDArray[np.int32], mask: NDArray[np.float32], kind: models.Kind) -> Hidden:
+        """(batch, length) to (batch, length, dimension); valid until this kind's next call.
+
+        MemoryError when memory ran out, RetryableError when the runtime failed.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+class LocalEmbedder:
+    """An `embedders.Embedder` over a `Runner`."""
+
+    def __init__(self, spec: models.ModelSpec, tokenizer: tokenization.FileTokenizer, runner: Runner) -> None:
+        self.spec = spec
+        self.space = models.space_of(spec)
+        self.tokenizer: embedders.Tokenizer = tokenizer
+        before, after = tokenization.fitted(spec, tokenizer)
+        self._before = {kind: before + tokenizer.ids(spec.prefix(kind)) for kind in models.Kind}
+        self._after = after
+        self._runner = runner
+        self._threads = {kind: futures.ThreadPoolExecutor(1, f"embed-{kind}") for kind in models.Kind}
+
+    async def embed(self, passages: Sequence[embedders.Passage], kind: models.Kind) -> embedders.Vectors:
+        require_room(self.spec, passages, kind)
+        if not passages:
+            return np.empty((0, self.spec.dimension), np.float32)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads[kind], self._embed, passages, kind)
+
+    async def aclose(self) -> None:
+        for thread in self._threads.values():
+            await asyncio.to_thread(thread.shutdown, cancel_futures=True)
+        self._runner.close()
+
+    def _embed(self, passages: Sequence[embedders.Passage], kind: models.Kind) -> embedders.Vectors:
+        framed = [[*self._before[kind], *passage.ids, *self._after] for passage in passages]
+        return np.concatenate([self._vectors(part, kind) for part in _parts(framed, self.spec.max_tokens)])
+
+    def _vectors(self, framed: Sequence[Sequence[int]], kind: models.Kind) -> embedders.Vectors:
+        length = padded_length(max(map(len, framed)), self.spec.max_tokens)
+        ids = np.zeros((len(framed), length), np.int32)
+        mask = np.zeros((len(framed), length), np.float32)
+        for row, tokens in enumerate(framed):
+            ids[row, : len(tokens)] = tokens
+            mask[row, : len(tokens)] = 1.0
+        hidden = self._runner.run(ids, mask, kind)
+        if self.spec.pooling is models.Pooling.CLS:
+            pooled = hidden[:, 0].astype(np.float32)
+        else:
+            pooled = np.matmul(mask[:, np.newaxis], hidden)[:, 0] / mask.sum(axis=1, keepdims=True)
+        return finished(pooled, normalize=self.spec.normalize)
+
+
+def require_room(spec: models.ModelSpec, passages: Sequence[embedders.Passage], kind: models.Kind) -> None:
+    """Refuses what does not fit, rather than cutting it."""
+    room = spec.room(kind)
+    longest = max((len(passage.ids) for passage in passages), default=0)
+    if longest > room:
+        detail = f"{longest} tokens, model {spec.name} takes {room} of a {kind}"
+        raise errors.PermanentError(reasons.Reason.TEXT_TOO_LONG, detail)
+
+
+def finished(pooled: Hidden, *, normalize: bool) -> embedders.Vectors:
+    """Unit norm in fp32; a row that is not finite, or has no direction, becomes NaN throughout."""
+    norms = np.linalg.norm(pooled, axis=1, keepdims=True)
+    sound = np.isfinite(norms) & (norms > 0)
+    vectors = pooled / np.where(sound, norms, 1.0) if normalize else pooled
+    return np.where(sound, vectors, np.float32(np.nan)).astype(np.float32, copy=False)
+
+
+def padded_length(tokens: int, max_tokens: int) -> int:
+    """Rounded up to the step, but never beyond the model."""
+    return min(-(-tokens // LENGTH_STEP) * LENGTH_STEP, max(max_tokens, tokens))
+
+
+def known_inputs(names: Sequence[str]) -> set[str]:
+    """The inputs of an exported encoder; ValueError if it wants one that no text can give."""
+    unknown = set(names) - {"input_ids", "attention_mask", "token_type_ids"}
+    if unknown or "input_ids" not in names:
+        raise ValueError(f"its inputs are {', '.join(sorted(names))}; an encoder has input_ids and attention_mask")
+    return set(names)
+
+
+def feed_by_name(names: set[str], ids: NDArray[np.int32], mask: NDArray[np.float32]) -> dict[str, NDArray[np.int64]]:
+    """What an exported encoder is fed."""
+    every = {
+        "input_ids": ids.astype(np.int64),
+        "attention_mask": mask.astype(np.int64),
+        "token_type_ids": np.zeros(ids.shape, np.int64),
+    }
+    return {name: every[name] for name in names}
+
+
+def _parts(framed: Sequence[Sequence[int]], max_tokens: int) -> Iterator[Sequence[Sequence[int]]]:
+    start, longest = 0, 0
+    for end, tokens in enumerate(framed):
+        longest = max(longest, padded_length(len(tokens), max_tokens))
+        if end > start and longest * (end - start + 1) > _CALL_TOKENS:
+            yield framed[start:end]
+            start, longest = end, padded_length(len(tokens), max_tokens)
+    yield framed[start:]

@@ -1,0 +1,30 @@
+"""How passages are packed: by length, into batches of a budget of padded tokens.
+
+Padding costs as much as text, and a batch whose activations leave the cache costs more than two that stay; both are
+bounded by packing neighbours in length up to a budget, never a fixed count.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+LENGTH_STEP: Final = 16
+
+
+def padded(tokens: int) -> int:
+    """The length that a runtime computes for a passage of this many tokens."""
+    return -(-tokens // LENGTH_STEP) * LENGTH_STEP
+
+
+def plan(lengths: Sequence[int], *, budget_tokens: int) -> list[list[int]]:
+    """Indices into `lengths`, longest first, so that no batch of two or more exceeds the budget."""
+    order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
+    batches: list[list[int]] = []
+    room = 0
+    for index in order:
+        if room == 0:
+            # The first is the longest: it sets what each of its batch costs.
+            batches.append([])
+            room = max(1, budget_tokens // max(LENGTH_STEP, padded(lengths[index])))
+        batches[-1].append(index)
+        room -= 1
+    return batches
