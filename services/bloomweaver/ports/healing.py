@@ -57,6 +57,10 @@ class Retired:
 class Healing(Protocol):
     """See the module's docstring."""
 
+    async def now(self) -> float:
+        """The ledger's clock, by which everything here is due."""
+        ...
+
     async def stuck(self, *, limit: int, empty_lanes: frozenset[str] = frozenset()) -> list[Stuck]:
         """R12: rows that are not where they should be and are due for a hint: by `steps.hint_delay` since `hinted_at`,
         `next_try` reached, or at once (5 s) where their lane's queue is empty. Marks them as hinted.

@@ -1,9 +1,10 @@
 """Search believes the row: candidates come from the vector store, what is shown is decided by the ledger afterwards.
 
-Filter late and strongly (R10), run again when a candidate flipped meanwhile or the store lagged, and refuse when in doubt
-(R11). Invariants: no hit of a deleted document, no mix of two versions, no answer without the ledger.
+Filter late and strongly (R10), run again when a candidate flipped meanwhile or the store lagged, and refuse when in
+doubt (R11). Invariants: no hit of a deleted document, no mix of two versions, no answer without the ledger.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -14,9 +15,10 @@ from bloomweaver.domain.errors import Refusal, TransientError
 from bloomweaver.domain.events import Hint, Lane
 from bloomweaver.domain.identity import CollectionUid, DocumentId
 from bloomweaver.domain.reasons import Reason
-from bloomweaver.ports import clock, embedders, ledger, queues, vectors
+from bloomweaver.ports import embedders, ledger, queues, vectors
 
 TRIES = 4
+RETRY_PAUSE_SECONDS = 0.02
 OVERSAMPLING = 2
 RANK_CONSTANT = 60.0
 SCORE_DIGITS = 4
@@ -88,14 +90,12 @@ class SearchService:
         ledger: ledger.Ledger,
         vectors: vectors.Vectors,
         queues: queues.Queues,
-        clock: clock.Clock,
         encoder: QueryEncoder,
         deployment: str,
     ) -> None:
         self._ledger = ledger
         self._vectors = vectors
         self._queues = queues
-        self._clock = clock
         self._encoder = encoder
         self._deployment = deployment
         self.counters = Counters()
@@ -109,6 +109,7 @@ class SearchService:
         for attempt in range(TRIES):
             if attempt:
                 self.counters.retries += 1
+                await asyncio.sleep(RETRY_PAUSE_SECONDS * attempt)
             answer = await self._try(question, by_uid)
             if answer is not None:
                 return answer

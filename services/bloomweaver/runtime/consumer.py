@@ -1,0 +1,214 @@
+"""The consumer loop: the only place where hints are acked, released or given up, and where a failure becomes a state.
+
+Invariant: a hint is acked only after what it asked for is durable, in the store or as a state of its row. A worker that
+crashes, is killed or is paused leaves its hints to the visibility time-out; a hint received more than twice is processed
+alone, so that a text that crashes a worker takes nobody along.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from bloomweaver.domain.errors import ConfigurationError, PermanentError, RetryableError, TransientError, WorkError
+from bloomweaver.domain.reasons import Reason
+from bloomweaver.ports import ledger, queues
+
+SUSPICIOUS_RECEIVES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """limit: hints per receive. handlers: batches worked at once. pause: after a dependency failed."""
+
+    limit: int = 10
+    handlers: int = 4
+    wait_seconds: float = 5.0
+    visibility_seconds: float = 60.0
+    pause_seconds: float = 1.0
+
+
+@dataclass(slots=True)
+class Progress:
+    """What the loop did and is doing, for metrics, readiness and drain."""
+
+    in_flight: int = 0
+    done: int = 0
+    troubled: int = 0
+    released: int = 0
+    refused: ConfigurationError | None = None
+
+
+class Consumer:
+    """Receives hints of one queue and gives them to a worker until stopped."""
+
+    def __init__(
+        self,
+        *,
+        queue: str,
+        queues: queues.Queues,
+        ledger: ledger.Ledger,
+        worker: queues.Worker,
+        pace: Pace,
+        on_trouble: Callable[[Reason], None],
+    ) -> None:
+        self._queue = queue
+        self._queues = queues
+        self._ledger = ledger
+        self._worker = worker
+        self._pace = pace
+        self._on_trouble = on_trouble
+        self._stopping = asyncio.Event()
+        self._log = structlog.get_logger("consumer").bind(queue=queue)
+        self.progress = Progress()
+
+    def stop(self) -> None:
+        """Stop receiving; `run` returns when what was received is finished or released."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Until stopped, or until the worker says that it is set up wrongly."""
+        free = asyncio.Semaphore(self._pace.handlers)
+        async with asyncio.TaskGroup() as handlers:
+            while not self._stopping.is_set():
+                await free.acquire()
+                batch = await self._receive()
+                if not batch:
+                    free.release()
+                    continue
+                handlers.create_task(self._handle_then_free(batch, free))
+
+    async def _receive(self) -> list[queues.Delivery]:
+        if self._stopping.is_set():
+            return []
+        try:
+            return await self._queues.receive(
+                self._queue,
+                limit=self._pace.limit,
+                visibility_seconds=self._pace.visibility_seconds,
+                wait_seconds=self._pace.wait_seconds,
+            )
+        except TransientError as error:
+            self._log.warning("receive_failed", reason=str(error.reason))
+            await self._rest()
+            return []
+
+    async def _handle_then_free(self, batch: Sequence[queues.Delivery], free: asyncio.Semaphore) -> None:
+        self.progress.in_flight += len(batch)
+        try:
+            async with self._heartbeat(batch):
+                for group in groups(batch):
+                    await self._handle(group)
+        finally:
+            self.progress.in_flight -= len(batch)
+            free.release()
+
+    async def _handle(self, batch: Sequence[queues.Delivery]) -> None:
+        if self._stopping.is_set():
+            await self._release(batch, delay_seconds=0.0)
+            return
+        try:
+            troubles = await self._worker.work([delivery.hint for delivery in batch])
+            await self._record(troubles)
+            await self._queues.ack(self._queue, batch)
+            self.progress.done += len(batch)
+        except ConfigurationError as error:
+            self._log.error("configuration", reason=str(error.reason), detail=error.detail)
+            self.progress.refused = error
+            self.stop()
+            await self._release(batch, delay_seconds=0.0)
+        except TransientError as error:
+            self._log.warning("dependency_failed", reason=str(error.reason))
+            await self._release(batch, delay_seconds=error.retry_after_seconds)
+            await self._rest()
+        except Exception as error:  # whatever a text does to a worker, the other documents go on
+            await self._isolate(batch, error)
+
+    async def _isolate(self, batch: Sequence[queues.Delivery], error: Exception) -> None:
+        """Nobody foresaw it: halve until the hint that does it stands alone, then count it against its document."""
+        self._log.exception("worker_failed", hints=len(batch))
+        if len(batch) > 1:
+            middle = len(batch) // 2
+            await self._handle(batch[:middle])
+            await self._handle(batch[middle:])
+            return
+        detail = f"Working on it raised {type(error).__name__}."
+        failed = error if isinstance(error, WorkError) else RetryableError(Reason.READER_CRASHED, detail)
+        hint = batch[0].hint
+        try:
+            (look,) = await self._ledger.look([hint.key])
+            if look is not None:
+                pipe = hint.pipe or look.generation.active.pipe
+                await self._record([queues.Trouble(hint, hint.seq, pipe, failed)])
+            await self._queues.ack(self._queue, batch)
+        except TransientError as away:
+            await self._release(batch, delay_seconds=away.retry_after_seconds)
+
+    async def _record(self, troubles: Sequence[queues.Trouble]) -> None:
+        """A failure becomes a state of the row; what is to be tried again gets a delayed hint."""
+        for trouble in troubles:
+            error = trouble.error
+            self.progress.troubled += 1
+            self._on_trouble(error.reason)
+            self._log.info("trouble", reason=str(error.reason), collection=trouble.hint.collection_uid, seq=trouble.seq)
+            delay: float | None
+            if isinstance(error, TransientError):
+                delay = error.retry_after_seconds
+                await self._ledger.postpone(
+                    [trouble.hint.key], seq=trouble.seq, reason=error.reason, delay_seconds=delay
+                )
+            else:
+                delay = await self._ledger.fail(
+                    ledger.Failure(
+                        trouble.hint.key,
+                        trouble.seq,
+                        trouble.pipe,
+                        error.reason,
+                        error.detail,
+                        permanent=isinstance(error, PermanentError),
+                    )
+                )
+            if delay is not None:
+                await self._queues.send(self._queue, [trouble.hint], delay_seconds=delay)
+
+    async def _release(self, batch: Sequence[queues.Delivery], *, delay_seconds: float) -> None:
+        self.progress.released += len(batch)
+        try:
+            await self._queues.release(self._queue, batch, delay_seconds=delay_seconds)
+        except TransientError as error:
+            # The visibility time-out gives them back.
+            self._log.warning("release_failed", reason=str(error.reason))
+
+    @contextlib.asynccontextmanager
+    async def _heartbeat(self, batch: Sequence[queues.Delivery]) -> AsyncIterator[None]:
+        beat = asyncio.create_task(self._beat(batch))
+        try:
+            yield
+        finally:
+            beat.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await beat
+
+    async def _beat(self, batch: Sequence[queues.Delivery]) -> None:
+        """Extends visibility every third of it, as long as the work goes on."""
+        while True:
+            await asyncio.sleep(self._pace.visibility_seconds / 3)
+            try:
+                await self._queues.extend(self._queue, batch, visibility_seconds=self._pace.visibility_seconds)
+            except TransientError as error:
+                self._log.warning("heartbeat_failed", reason=str(error.reason))
+
+    async def _rest(self) -> None:
+        """A pause that a stop ends."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._pace.pause_seconds):
+                await self._stopping.wait()
+
+
+def groups(batch: Sequence[queues.Delivery]) -> list[list[queues.Delivery]]:
+    """Hints to work together: all that were received once or twice, and each other one alone."""
+    together = [delivery for delivery in batch if delivery.receives <= SUSPICIOUS_RECEIVES]
+    alone = [[delivery] for delivery in batch if delivery.receives > SUSPICIOUS_RECEIVES]
+    return [group for group in [together, *alone] if group]
