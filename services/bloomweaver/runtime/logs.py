@@ -8,6 +8,7 @@ written, whatever a caller puts into an event; tracebacks carry no local variabl
     log.info("accepted", outcome="created", seq=17)
 """
 
+import json
 import logging
 import re
 from collections.abc import Mapping
@@ -28,6 +29,8 @@ _SECRET_KEYS: Final = frozenset(
     {"authorization", "secret", "secrets", "password", "token", "api_key", "cookie", "credential", "credentials", "key"}
 )
 _CONTENT_KEYS: Final = frozenset({"text", "body", "content", "query", "chunk", "chunks", "title", "metadata", "filter"})
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, default=str)
+_SIGNS: Final = ("bw_", "whsec_", "://", "earer ")
 _SECRETS: Final = re.compile(
     r"bw_[a-z2-7]{8}_[A-Za-z0-9_-]{43}"  # an API key
     r"|whsec_[A-Za-z0-9+/]+=*"  # the secret of a signed source
@@ -45,7 +48,7 @@ def configure(*, form: Literal["json", "console"], level: str, stream: TextIO) -
         add_context,
         protect,
     ]
-    render: typing.Processor = structlog.processors.JSONRenderer(ensure_ascii=False)
+    render: typing.Processor = structlog.processors.JSONRenderer(_serialise)
     if form == "console":
         render = structlog.dev.ConsoleRenderer(
             colors=stream.isatty(), timestamp_key="at", exception_formatter=structlog.dev.plain_traceback
@@ -63,7 +66,11 @@ def configure(*, form: Literal["json", "console"], level: str, stream: TextIO) -
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render],
         )
     )
-    logging.basicConfig(handlers=[handler], level=max(_LEVELS[level], logging.INFO), force=True)
+    logging.basicConfig(handlers=[handler], level=max(_LEVELS[level], logging.WARNING), force=True)
+
+
+def _serialise(event: Mapping[str, object], **_: object) -> str:
+    return _ENCODER.encode(event)
 
 
 def add_context(_: object, __: str, event: typing.EventDict) -> typing.EventDict:
@@ -86,7 +93,9 @@ def _protected(key: str, value: object) -> object:
         if key in _SECRET_KEYS:
             return MASK
         limit = MAX_TRACEBACK_CHARACTERS if key == "exception" else MAX_CHARACTERS
-        return _SECRETS.sub(MASK, value if len(value) <= limit else value[:limit] + "…")
+        # Masked before it is cut, so that no half of a secret is left at the end.
+        masked = _SECRETS.sub(MASK, value) if any(sign in value for sign in _SIGNS) else value
+        return masked if len(masked) <= limit else masked[:limit] + "…"
     if value is None or isinstance(value, bool | int | float) or key.startswith("_"):
         return value
     if key in _CONTENT_KEYS or key in _SECRET_KEYS:

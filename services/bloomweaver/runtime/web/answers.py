@@ -15,6 +15,7 @@ from bloomweaver.domain.reasons import Reason
 DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 1000
 
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 _MAX_CURSOR_CHARACTERS: Final = 4096
 
 
@@ -30,8 +31,9 @@ def as_json(
     content: Mapping[str, object], *, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> responses.Response:
     """A JSON answer. The content is made of plain values."""
-    body = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
-    return responses.Response(body, status_code=status, media_type="application/json", headers=headers)
+    return responses.Response(
+        _ENCODER.encode(content).encode(), status_code=status, media_type="application/json", headers=headers
+    )
 
 
 def as_page(items: Sequence[Mapping[str, object]], *, after: str | None) -> responses.Response:

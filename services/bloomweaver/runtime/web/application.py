@@ -87,7 +87,8 @@ def create(
         },
     )
     for router in (*routers, _probes(surroundings), documentation.router(app)):
-        app.include_router(router)
+        # Not include_router: it matches every path twice, and a router here has no prefix that would need it.
+        app.router.routes.extend(router.routes)
     return app
 
 

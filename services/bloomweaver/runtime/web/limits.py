@@ -59,21 +59,22 @@ async def read_body(request: requests.Request, *, limit_bytes: int, idle_seconds
         raise _too_large(limit_bytes)
     chunks: list[bytes] = []
     size = 0
-    stream = request.stream()
     while True:
         try:
             async with asyncio.timeout(idle_seconds):
-                chunk = await anext(stream, None)
+                message = await request.receive()
         except TimeoutError:
             detail = f"The body stopped arriving for {idle_seconds:.0f} s."
             raise errors.Refusal(Reason.REQUEST_TIMEOUT, detail) from None
-        if chunk is None:
-            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        if message["type"] == "http.disconnect":
+            raise requests.ClientDisconnect
+        chunk: bytes = message.get("body", b"")
         size += len(chunk)
         if size > limit_bytes:
             raise _too_large(limit_bytes)
-        if chunk:
-            chunks.append(chunk)
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            return chunk if len(chunks) == 1 else b"".join(chunks)
 
 
 def refuse_encoding(request: requests.Request) -> None:

@@ -11,11 +11,16 @@ cannot be addressed. `Middleware` puts the raw path back and the convertors belo
 """
 
 import contextlib
+import inspect
+import typing
 import urllib.parse
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 import fastapi
-from starlette import convertors, types
+from fastapi import routing
+from fastapi.dependencies import models
+from starlette import convertors, requests, responses, types
 
 from bloomweaver.domain import errors, identity
 from bloomweaver.domain.reasons import Reason
@@ -81,17 +86,54 @@ class Middleware:
         await self._app(scope, receive, send)
 
 
+class DirectRoute(routing.APIRoute):
+    """Calls an endpoint as it is, if it takes the request and segments of the path and returns a Response.
+
+    The framework's way through dependencies and validation costs more than the rest of an accept; such an endpoint has
+    nothing for it to do. The OpenAPI document is the same.
+    """
+
+    def get_route_handler(self) -> Callable[[requests.Request], Coroutine[Any, Any, responses.Response]]:
+        """The short way where it is the same, else the framework's."""
+        endpoint: Callable[..., Awaitable[responses.Response]] = self.endpoint
+        if not _is_direct(endpoint, self.dependant):
+            return super().get_route_handler()
+        request_name = self.dependant.request_param_name or ""
+        segments = tuple(parameter.name for parameter in self.dependant.path_params)
+
+        async def handle(request: requests.Request) -> responses.Response:
+            found = request.path_params
+            return await endpoint(**{request_name: request}, **{name: found[name] for name in segments})
+
+        return handle
+
+
 def router(**options: Any) -> fastapi.APIRouter:
     """An APIRouter that knows the convertors `collection`, `document_id` and `segment`. Options are FastAPI's."""
     convertors.register_url_convertor("segment", SegmentConvertor())
     convertors.register_url_convertor("collection", CollectionConvertor())
     convertors.register_url_convertor("document_id", DocumentIdConvertor())
-    return fastapi.APIRouter(redirect_slashes=False, **options)
+    return fastapi.APIRouter(redirect_slashes=False, route_class=DirectRoute, **options)
 
 
 def encode(segment: str) -> str:
     """One segment for a path or a `status_url`: slashes too are encoded."""
     return urllib.parse.quote(segment, safe="")
+
+
+def _is_direct(endpoint: Callable[..., object], dependant: models.Dependant) -> bool:
+    hints = typing.get_type_hints(endpoint)
+    returned = hints.get("return")
+    parameters = set(hints) - {"return", dependant.request_param_name}
+    return (
+        inspect.iscoroutinefunction(endpoint)
+        and inspect.isclass(returned)
+        and issubclass(returned, responses.Response)
+        and dependant.request_param_name is not None
+        and not dependant.dependencies
+        and parameters == {parameter.name for parameter in dependant.path_params}
+        and all(hints[name] is str for name in parameters)
+    )
 
 
 def _decode(value: str) -> str | None:

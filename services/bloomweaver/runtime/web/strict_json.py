@@ -142,10 +142,12 @@ def _check_size(body: bytes) -> None:
 
 
 def _is_deeper(value: object, levels: int) -> bool:
-    if isinstance(value, dict):
-        return levels == 0 or any(_is_deeper(item, levels - 1) for item in value.values())
-    if isinstance(value, list):
-        return levels == 0 or any(_is_deeper(item, levels - 1) for item in value)
+    if not isinstance(value, dict | list):
+        return False
+    # A plain loop that looks before it calls: long texts hold brackets, so this runs for many good bodies.
+    for item in value.values() if isinstance(value, dict) else value:
+        if isinstance(item, dict | list) and (levels == 1 or _is_deeper(item, levels - 1)):
+            return True
     return False
 
 
