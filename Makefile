@@ -22,7 +22,7 @@ help: ## list the targets
 
 ##@ Use it
 .PHONY: setup try dev
-setup: .venv/.ready ## make .venv with everything that is needed (the first run downloads about 200 MB)
+setup: .venv/.ready ## make .venv with everything that is needed (the first run downloads about 250 MB)
 	@:
 
 .venv/.ready: pyproject.toml scripts/setup $(wildcard requirements/*.lock)
