@@ -1,7 +1,7 @@
 """Level-triggered healing: compares what is with what should be, and hints; it never decides a document's fate (R12).
 
-Every round is safe to run twice and by two replicas at once: each step finds what is due on the ledger's clock, and what
-it does is idempotent. A step that a dependency refuses is tried again in the next round; the others go on.
+Every round is safe to run twice and by two replicas at once: each step finds what is due on the ledger's clock, and
+what it does is idempotent. A step that a dependency refuses is tried again in the next round; the others go on.
 """
 
 from collections.abc import Awaitable, Callable, Iterable
@@ -102,7 +102,7 @@ class ReconcilerService:
         )
 
     async def _spaces(self) -> set[str]:
-        spaces = set()
+        spaces: set[str] = set()
         for generation in await self._generations():
             spaces.update(pipeline.space for pipeline in generation.pipelines)
         return spaces

@@ -1,8 +1,8 @@
 """The sweep compares the vector store and the blobs with the ledger, whole, and removes what nobody owns (R13, R16).
 
-Only what the ledger calls gone, absent, or dead past grace is removed; an id is looked up after it was listed, and since
-an intent stands before its first vector is written, what is being written is always known. Above a bound the sweep refuses
-(`sweep_refused`): a ledger restored from yesterday must not empty a store that is right.
+Only what the ledger calls gone, absent, or dead past grace is removed; an id is looked up after it was listed, and
+since an intent stands before its first vector is written, what is being written is always known. Above a bound the sweep
+refuses (`sweep_refused`): a ledger restored from yesterday must not empty a store that is right.
 """
 
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ class Sweeper:
         self._orphan_blob_seconds = orphan_blob_seconds
 
     async def sweep(self, *, force: bool) -> Swept:
-        """Look first, then remove; PermanentError(SWEEP_REFUSED) above max(1,000, 5 %) of what was seen without force."""
+        """Look first, then remove. PermanentError(SWEEP_REFUSED) above max(1,000, 5 %) of what was seen, unless forced."""
         began_at = await self._healing.now()
         result = Swept()
         # Namespaces first: a collection is made before its first namespace, so one that is listed is known afterwards.
@@ -119,10 +119,8 @@ class Sweeper:
 
     async def _sweep_blobs(self, uid: CollectionUid, result: Swept) -> None:
         """Blobs that a crash left between storing them and recording who owns them."""
-        old: list[str] = []
-        async for blob in self._blobs.list(identity.blob_prefix(self._deployment, uid)):
-            if blob.age_seconds >= self._orphan_blob_seconds:
-                old.append(blob.key)
+        listing = self._blobs.list(identity.blob_prefix(self._deployment, uid))
+        old = [blob.key async for blob in listing if blob.age_seconds >= self._orphan_blob_seconds]
         for start in range(0, len(old), PAGE):
             page = old[start : start + PAGE]
             owned = await self._healing.owned_blobs(uid, page)

@@ -1,8 +1,8 @@
 """The consumer loop: the only place where hints are acked, released or given up, and where a failure becomes a state.
 
-Invariant: a hint is acked only after what it asked for is durable, in the store or as a state of its row. A worker that
-crashes, is killed or is paused leaves its hints to the visibility time-out; a hint received more than twice is processed
-alone, so that a text that crashes a worker takes nobody along.
+Invariant: a hint is acked only after what it asked for is durable: in the store, as a state of its row, or as a later
+hint. A worker that crashes, is killed or is paused leaves its hints to the visibility time-out; a hint received more than
+twice is processed alone, so that a text that crashes a worker takes nobody along.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ class Pace:
 
     limit: int = 10
     handlers: int = 4
-    wait_seconds: float = 5.0
+    wait_seconds: float = 1.0
     visibility_seconds: float = 60.0
     pause_seconds: float = 1.0
 
@@ -121,9 +121,9 @@ class Consumer:
             await self._release(batch, delay_seconds=0.0)
         except TransientError as error:
             self._log.warning("dependency_failed", reason=str(error.reason))
-            await self._release(batch, delay_seconds=error.retry_after_seconds)
+            await self._put_off(batch, error)
             await self._rest()
-        except Exception as error:  # whatever a text does to a worker, the other documents go on
+        except Exception as error:  # noqa: BLE001 whatever a text does to a worker, the other documents go on
             await self._isolate(batch, error)
 
     async def _isolate(self, batch: Sequence[queues.Delivery], error: Exception) -> None:
@@ -144,7 +144,24 @@ class Consumer:
                 await self._record([queues.Trouble(hint, hint.seq, pipe, failed)])
             await self._queues.ack(self._queue, batch)
         except TransientError as away:
-            await self._release(batch, delay_seconds=away.retry_after_seconds)
+            await self._put_off(batch, away)
+
+    async def _put_off(self, batch: Sequence[queues.Delivery], error: TransientError) -> None:
+        """An outage is never counted: fresh, delayed hints take the place of these, whose receives would add up."""
+        for delivery in batch:
+            with contextlib.suppress(TransientError):
+                await self._ledger.postpone(
+                    [delivery.hint.key],
+                    seq=delivery.hint.seq,
+                    reason=error.reason,
+                    delay_seconds=error.retry_after_seconds,
+                )
+        try:
+            hints = [delivery.hint for delivery in batch]
+            await self._queues.send(self._queue, hints, delay_seconds=error.retry_after_seconds)
+            await self._queues.ack(self._queue, batch)
+        except TransientError:
+            await self._release(batch, delay_seconds=error.retry_after_seconds)
 
     async def _record(self, troubles: Sequence[queues.Trouble]) -> None:
         """A failure becomes a state of the row; what is to be tried again gets a delayed hint."""
