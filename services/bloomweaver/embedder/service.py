@@ -6,7 +6,7 @@ whose hash an earlier build of the document holds is never embedded again; only 
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from bloomweaver.domain.errors import PermanentError, RetryableError, TransientE
 from bloomweaver.domain.events import Hint, Lane, Step
 from bloomweaver.domain.identity import BuildId
 from bloomweaver.domain.reasons import Reason
+from bloomweaver.encoding import batcher
 from bloomweaver.ports import blobs, clock, embedders, ledger, queues
 
 UNAVAILABLE_RETRY_SECONDS = 30.0
@@ -23,14 +24,6 @@ REUSED_BUILDS = 3
 
 Vector: TypeAlias = embedders.Vectors
 Split: TypeAlias = Callable[[], Sequence[chunking.Chunk]]
-
-
-class Encoder(Protocol):
-    """What the service needs of `encoding`: one vector or one error per passage, batched across callers."""
-
-    async def encode(self, passages: Sequence[embedders.Passage], kind: models.Kind) -> list[Vector | WorkError]:
-        """In the order given."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +38,6 @@ class Extraction:
     offload: Callable[[Split], Awaitable[Sequence[chunking.Chunk]]]
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
-    """The one model of this process."""
-
-    spec: models.ModelSpec
-    tokenizer: embedders.Tokenizer
-    encoder: Encoder
-
-
 class EmbedderService:
     """Works the hints of one space's change queue. Safe to run twice with the same hint: the first intent wins."""
 
@@ -64,7 +48,7 @@ class EmbedderService:
         queues: queues.Queues,
         blobs: blobs.Blobs,
         nonces: clock.Nonces,
-        model: Model,
+        encoder: batcher.Batcher,
         extraction: Extraction,
         deployment: str,
     ) -> None:
@@ -72,10 +56,11 @@ class EmbedderService:
         self._queues = queues
         self._blobs = blobs
         self._nonces = nonces
-        self._model = model
+        self._encoder = encoder
+        self._spec = encoder.embedder.spec
         self._extraction = extraction
         self._deployment = deployment
-        self._space = models.space_of(model.spec)
+        self._space = encoder.embedder.space
         self._busy: set[tuple[str, str, int, str]] = set()
 
     async def work(self, hints: Sequence[Hint]) -> list[queues.Trouble]:
@@ -114,8 +99,8 @@ class EmbedderService:
             raise TransientError(Reason.PIPELINE_UNAVAILABLE, detail, retry_after_seconds=UNAVAILABLE_RETRY_SECONDS)
         chunks = await self._chunks(revision, pipeline)
         known = await self._known_vectors(look.versions, pipeline, chunks)
-        rows = await self._vectors(chunks, known)
-        dimension = self._model.spec.dimension
+        rows = await self._vectors(chunks, known, owner=hint.tenant)
+        dimension = self._spec.dimension
         matrix = np.stack(rows).astype("<f4", copy=False).tobytes() if rows else b""
         build = builds.Build(dimension, tuple(chunk.hash for chunk in chunks), matrix)
         await self._record(hint, look, step, chunks=chunks, build=build, known=known)
@@ -124,12 +109,14 @@ class EmbedderService:
         content = revision.content
         assert content is not None
         text = content.text if content.blob is None else (await self._blobs.get(content.blob)).decode()
-        room = min(pipeline.chunking.max_tokens, self._model.spec.room(models.Kind.DOCUMENT))
+        room = min(pipeline.chunking.max_tokens, self._spec.room(models.Kind.DOCUMENT))
         overlap = min(pipeline.chunking.overlap_tokens, room // 2)
 
         def split() -> Sequence[chunking.Chunk]:
             extracted = self._extraction.parse(text or "", content.media_type)
-            return chunking.split(extracted, self._model.tokenizer.encode, max_tokens=room, overlap_tokens=overlap)
+            return chunking.split(
+                extracted, self._encoder.embedder.tokenizer.encode, max_tokens=room, overlap_tokens=overlap
+            )
 
         return await self._extraction.offload(split)
 
@@ -154,17 +141,17 @@ class EmbedderService:
                 break
         return known
 
-    async def _vectors(self, chunks: Sequence[chunking.Chunk], known: dict[str, Vector]) -> list[Vector]:
+    async def _vectors(self, chunks: Sequence[chunking.Chunk], known: dict[str, Vector], *, owner: str) -> list[Vector]:
         fresh = {chunk.hash: chunk for chunk in chunks if chunk.hash not in known}
         passages = [embedders.Passage(chunk.text, chunk.token_ids) for chunk in fresh.values()]
-        results = await self._model.encoder.encode(passages, models.Kind.DOCUMENT) if passages else []
         computed: dict[str, Vector] = {}
-        for chunk, result in zip(fresh.values(), results, strict=True):
-            if isinstance(result, WorkError):
-                raise result
-            if not np.isfinite(result).all():
-                raise PermanentError(Reason.INVALID_VECTOR, f"The model gave no number for chunk {chunk.index}.")
-            computed[chunk.hash] = result
+        if passages:
+            encoded = await self._encoder.encode(passages, kind=models.Kind.DOCUMENT, owner=owner)
+            if encoded.failures:
+                raise encoded.failures[min(encoded.failures)]
+            if not np.isfinite(encoded.vectors).all():
+                raise PermanentError(Reason.INVALID_VECTOR, "The model gave no number for a chunk of this text.")
+            computed = dict(zip(fresh, encoded.vectors, strict=True))
         return [known[c.hash] if c.hash in known else computed[c.hash] for c in chunks]
 
     async def _record(

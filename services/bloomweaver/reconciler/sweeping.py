@@ -1,8 +1,8 @@
 """The sweep compares the vector store and the blobs with the ledger, whole, and removes what nobody owns (R13, R16).
 
 Only what the ledger calls gone, absent, or dead past grace is removed; an id is looked up after it was listed, and
-since an intent stands before its first vector is written, what is being written is always known. Above a bound the sweep
-refuses (`sweep_refused`): a ledger restored from yesterday must not empty a store that is right.
+since an intent stands before its first vector is written, what is being written is always known. Above a bound the
+sweep refuses (`sweep_refused`): a ledger restored from yesterday must not empty a store that is right.
 """
 
 from dataclasses import dataclass
@@ -50,7 +50,10 @@ class Sweeper:
         self._orphan_blob_seconds = orphan_blob_seconds
 
     async def sweep(self, *, force: bool) -> Swept:
-        """Look first, then remove. PermanentError(SWEEP_REFUSED) above max(1,000, 5 %) of what was seen, unless forced."""
+        """Look first, then remove.
+
+        PermanentError(SWEEP_REFUSED) above max(1,000, 5 %) of what was seen, unless forced.
+        """
         began_at = await self._healing.now()
         result = Swept()
         # Namespaces first: a collection is made before its first namespace, so one that is listed is known afterwards.

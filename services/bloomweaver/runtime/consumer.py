@@ -1,8 +1,8 @@
 """The consumer loop: the only place where hints are acked, released or given up, and where a failure becomes a state.
 
 Invariant: a hint is acked only after what it asked for is durable: in the store, as a state of its row, or as a later
-hint. A worker that crashes, is killed or is paused leaves its hints to the visibility time-out; a hint received more than
-twice is processed alone, so that a text that crashes a worker takes nobody along.
+hint. A worker that crashes, is killed or is paused leaves its hints to the visibility time-out; a hint received more
+than twice is processed alone, so that a text that crashes a worker takes nobody along.
 """
 
 import asyncio

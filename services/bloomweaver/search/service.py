@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from bloomweaver.domain import filters, identity
+from bloomweaver.domain import filters, identity, models
 from bloomweaver.domain.documents import Collection, DocumentKey, Pipeline, Row
 from bloomweaver.domain.errors import Refusal, TransientError
 from bloomweaver.domain.events import Hint, Lane
 from bloomweaver.domain.identity import CollectionUid, DocumentId
 from bloomweaver.domain.reasons import Reason
+from bloomweaver.encoding import batcher
 from bloomweaver.ports import embedders, ledger, queues, vectors
 
 TRIES = 4
@@ -68,8 +69,26 @@ class QueryEncoder(Protocol):
     """Turns a query into a vector of one space; TransientError(EMBEDDER_UNAVAILABLE) for a space it cannot."""
 
     async def encode_query(self, query: str, *, space: str, model: str) -> embedders.Vectors:
-        """The vector, of unit norm."""
+        """One vector of unit norm."""
         ...
+
+
+class BatchedQueries:
+    """Queries through the batchers of this process, on their own lane, so that none waits for a cold pod."""
+
+    def __init__(self, batchers: Mapping[str, batcher.Batcher]) -> None:
+        self._batchers = batchers
+
+    async def encode_query(self, query: str, *, space: str, model: str) -> embedders.Vectors:
+        """See QueryEncoder. A query over the model's limit is cut there."""
+        encoder = self._batchers.get(space)
+        if encoder is None:
+            raise TransientError(Reason.EMBEDDER_UNAVAILABLE, f"No query encoder of model {model} is loaded here.")
+        encoded = await encoder.encode_texts([query], kind=models.Kind.QUERY, wait=False)
+        if encoded.failures:
+            raise encoded.failures[0]
+        vector: embedders.Vectors = encoded.vectors[0]
+        return vector
 
 
 @dataclass(slots=True)
@@ -138,8 +157,8 @@ class SearchService:
         hits = await self._hits(chosen)
         if hits is None:
             return None
-        models = tuple(sorted({pipeline.model for pipeline in spaces.values()}))
-        return Answer(hits, models, attempt.truncated)
+        names = tuple(sorted({pipeline.model for pipeline in spaces.values()}))
+        return Answer(hits, names, attempt.truncated)
 
     async def _collect(
         self,
