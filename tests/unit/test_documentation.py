@@ -6,12 +6,16 @@ import pathlib
 import pkgutil
 import re
 from collections.abc import Iterator
+from typing import Any
 
+import prometheus_client
 import pytest
+import typer
+import typer.main
 
 import bloomweaver
 from bloomweaver.domain import reasons
-from bloomweaver.runtime import config
+from bloomweaver.runtime import config, metrics
 
 ROOT = pathlib.Path(__file__).parents[2]
 REFERENCE = ROOT / "docs" / "reference"
@@ -80,3 +84,32 @@ def test_the_docs_name_no_variable_that_nothing_reads():
         found for path in PAGES for found in re.findall(r"\bBLOOMWEAVER_[A-Z0-9_]+\b", path.read_text(encoding="utf-8"))
     }
     assert sorted(mentioned - names - secret_files - {"BLOOMWEAVER_GOLDEN_UPDATE"}) == []
+
+
+def test_every_metric_is_documented():
+    text = page("metrics.md")
+    registry = prometheus_client.CollectorRegistry()
+    metrics.Metrics(registry, version="0")
+    assert [family.name for family in registry.collect() if f"`{family.name}" not in text] == []
+
+
+def commands(command: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """(`bloomweaver keys create`, the command) for each command that does something."""
+    children = getattr(command, "commands", {})
+    if not children:
+        yield path, command
+    for name, child in children.items():
+        if not child.hidden:
+            yield from commands(child, f"{path} {name}")
+
+
+def test_every_command_and_option_is_documented():
+    app = importlib.import_module("bloomweaver.cli.main").app
+    assert isinstance(app, typer.Typer)
+    text = page("cli.md")
+    missing = []
+    for path, command in commands(typer.main.get_command(app), "bloomweaver"):
+        options = {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
+        missing += [path] if f"`{path}" not in text else []
+        missing += [f"{path} {option}" for option in sorted(options - {"--help"}) if f"`{option}" not in text]
+    assert missing == []
