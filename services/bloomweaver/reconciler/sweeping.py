@@ -56,25 +56,29 @@ class Sweeper:
         """
         began_at = await self._healing.now()
         result = Swept()
-        # Namespaces first: a collection is made before its first namespace, so one that is listed is known afterwards.
-        listed = self._vectors.capabilities.list_ids
-        namespaces = await self._vectors.namespaces(f"{self._deployment}.") if listed else []
-        uids = [collection.uid for collection in await self._registry.collections()]
-        doomed = await self._doomed(namespaces, set(uids), result)
+        doomed = await self.strays(result)
         count = sum(len(ids) for ids in doomed.values())
         if not force and count > max(ALWAYS_ALLOWED, result.seen * ALLOWED_SHARE):
             detail = f"The sweep would remove {count} of {result.seen} vectors. Look at why, then run it with --force."
             raise PermanentError(Reason.SWEEP_REFUSED, detail)
         for namespace, ids in doomed.items():
-            await self._remove(namespace, ids)
+            await self.remove(namespace, ids)
             result.removed += len(ids)
-        for uid in uids:
-            await self._sweep_blobs(uid, result)
-            await self._healing.swept(uid, began_at=began_at)
+        for collection in await self._registry.collections():
+            await self._sweep_blobs(collection.uid, result)
+            await self._healing.swept(collection.uid, began_at=began_at)
         return result
 
+    async def strays(self, result: Swept) -> dict[str, list[str]]:
+        """Ids that may go, by namespace; nothing is removed but empty namespaces of pipelines that are over."""
+        if not self._vectors.capabilities.list_ids:
+            return {}
+        # Namespaces first: a collection is made before its first namespace, so one that is listed is known afterwards.
+        namespaces = await self._vectors.namespaces(f"{self._deployment}.")
+        uids = {collection.uid for collection in await self._registry.collections()}
+        return await self._doomed(namespaces, uids, result)
+
     async def _doomed(self, namespaces: list[str], uids: set[CollectionUid], result: Swept) -> dict[str, list[str]]:
-        """Ids that may go, by namespace."""
         doomed: dict[str, list[str]] = {}
         for namespace in namespaces:
             named = identity.parse_namespace(namespace)
@@ -115,7 +119,8 @@ class Sweeper:
         await self._vectors.drop(namespace)
         result.namespaces += 1
 
-    async def _remove(self, namespace: str, ids: list[str]) -> None:
+    async def remove(self, namespace: str, ids: list[str]) -> None:
+        """Delete vectors in batches that the store takes."""
         size = self._vectors.capabilities.max_batch
         for start in range(0, len(ids), size):
             await self._vectors.delete(namespace, ids[start : start + size])
