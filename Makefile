@@ -60,7 +60,7 @@ test-torch: setup .venv-torch/.ready ## compare vectors with sentence-transforme
 	@scripts/setup .venv-torch requirements/torch.lock requirements/model.lock
 
 golden-update: setup ## rewrite the golden files; read the diff before you commit it
-	@BLOOMWEAVER_GOLDEN_UPDATE=1 $(BIN)/pytest -q tests/golden $(PYTEST_FLAGS)
+	@BLOOMWEAVER_GOLDEN_UPDATE=1 $(BIN)/pytest -q $(shell grep -rl 'import golden' tests --include='test_*.py') $(PYTEST_FLAGS)
 	@git diff --stat -- tests/golden
 
 docs-check: setup ## links in the docs lead somewhere; every command, variable, metric and reason is documented
