@@ -5,14 +5,15 @@ lag behind writes, by how much `position` tells where the store has positions (N
 Throttled or away: TransientError(THROTTLED | VECTORS_UNAVAILABLE). Refused content: PermanentError(STORE_REFUSED).
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bloomweaver.domain.documents import Metadata
+from bloomweaver.domain import builds, identity
+from bloomweaver.domain.documents import Metadata, Version
 from bloomweaver.domain.filters import Filter
 
 Vector = NDArray[np.float32]
@@ -58,6 +59,18 @@ class Capabilities:
     filters: bool
     max_batch: int
     max_k: int = 10_000
+
+
+def records_of(
+    version: Version, build: builds.Build, *, metadata: Metadata, indexes: Iterable[int] | None = None
+) -> tuple[Record, ...]:
+    """The records of a version, or some of them, from its build."""
+    key = version.key
+    ids = identity.vector_ids(key.document_id, version.seq, version.pipe, version.n_chunks)
+    return tuple(
+        Record(ids[i], key.document_id, version.seq, i, np.frombuffer(build.row(i), dtype="<f4"), metadata)
+        for i in (range(version.n_chunks) if indexes is None else indexes)
+    )
 
 
 class Vectors(Protocol):

@@ -1,4 +1,4 @@
-"""The audit proves the promise: what the ledger shows is in the store, whole, and the store shows nothing else (I7, I8).
+"""The audit proves the promise: what the ledger shows is in the store, whole, and nothing else is (I7, I8).
 
 It reads everything and changes nothing, unless asked to repair: then lost vectors are written again from their builds,
 without embedding, and strays are removed. A version whose build is lost too can only be built again from its revision;
@@ -7,8 +7,6 @@ the audit names it.
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-
-import numpy as np
 
 from bloomweaver.domain import builds, identity
 from bloomweaver.domain.documents import Collection, DocumentKey, Generation, Row, Version, VersionState
@@ -90,7 +88,7 @@ class Auditor:
             keys = list(dict.fromkeys(version.key for version in page))
             looks = {look.row.key: look for look in await self._ledger.look(keys) if look is not None}
             result.documents += len(looks)
-            shown = []
+            shown: list[Version] = []
             for look in looks.values():
                 result.pending += look.row.live != look.row.seq and not look.row.tomb
                 shown.extend(v for v in look.versions if _must_be_there(v, look.row, generation))
@@ -159,18 +157,7 @@ class Auditor:
         revision = look.revision(version.seq)
         if revision is None:
             return
-        ids = identity.vector_ids(version.key.document_id, version.seq, version.pipe, version.n_chunks)
-        records = [
-            vectors.Record(
-                id=ids[index],
-                document_id=version.key.document_id,
-                seq=version.seq,
-                index=index,
-                vector=np.frombuffer(build.row(index), dtype="<f4"),
-                metadata=revision.meta.metadata,
-            )
-            for index in missing
-        ]
+        records = vectors.records_of(version, build, metadata=revision.meta.metadata, indexes=missing)
         size = self._vectors.capabilities.max_batch
         for start in range(0, len(records), size):
             await self._vectors.upsert(namespace, records[start : start + size])

@@ -8,8 +8,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from bloomweaver.domain import builds, identity, steps
 from bloomweaver.domain.documents import DocumentKey, Version, VersionState
 from bloomweaver.domain.errors import PermanentError, TransientError, WorkError
@@ -97,18 +95,7 @@ class WriterService:
             return None
         key = look.row.key
         build = await self._load(key, version)
-        ids = identity.vector_ids(key.document_id, step.seq, step.pipe, version.n_chunks)
-        records = tuple(
-            vectors.Record(
-                id=ids[index],
-                document_id=key.document_id,
-                seq=step.seq,
-                index=index,
-                vector=np.frombuffer(build.row(index), dtype="<f4"),
-                metadata=revision.meta.metadata,
-            )
-            for index in range(version.n_chunks)
-        )
+        records = vectors.records_of(version, build, metadata=revision.meta.metadata)
         namespace = identity.namespace_of(self._deployment, key.collection_uid, step.pipe)
         return Job(hint, look, version, namespace, records)
 
