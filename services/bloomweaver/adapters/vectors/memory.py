@@ -14,11 +14,12 @@ _PAGE = 1000
 
 @dataclass(slots=True)
 class _Namespace:
-    """matrix: the records' vectors in their order, stacked; None after a change."""
+    """matrix: the records' vectors in their order, stacked, and names beside it; None after a change."""
 
     dimension: int
     records: dict[str, vectors.Record] = field(default_factory=dict)
     matrix: vectors.Vector | None = None
+    names: list[checks.Name] = field(default_factory=list)
 
 
 class MemoryVectors:
@@ -54,20 +55,13 @@ class MemoryVectors:
         held = self._namespaces.get(namespace)
         if held is None or not held.records:
             return vectors.Matches((), self._position, more=False)
-        if len(vector) != held.dimension:
-            raise checks.misfit(len(vector), held.dimension)
+        checks.check_query(vector, dimension=held.dimension)
         if held.matrix is None:
             held.matrix = np.array([record.vector for record in held.records.values()], np.float32)
+            held.names = [checks.Name(r.document_id, r.seq, r.index, r.metadata) for r in held.records.values()]
         scores = (held.matrix @ vector).tolist()
-        found = list(held.records.values())
-        order = sorted(range(len(found)), key=lambda place: (-scores[place], found[place].id))
-        matches, more = checks.best(
-            ((place, scores[place]) for place in order),
-            k=k,
-            where=where,
-            metadata_of=lambda place: found[place].metadata,
-            name_of=lambda place: (found[place].document_id, found[place].seq, found[place].index),
-        )
+        order = sorted(range(len(scores)), key=scores.__getitem__, reverse=True)
+        matches, more = checks.best(((place, scores[place]) for place in order), held.names, k=k, where=where)
         return vectors.Matches(matches, self._position, more)
 
     async def present(self, namespace: str, ids: Sequence[str]) -> set[str]:

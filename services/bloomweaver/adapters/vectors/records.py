@@ -1,6 +1,7 @@
 """What every vector store refuses, and how an answer is put together from scored candidates."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -8,6 +9,15 @@ from bloomweaver.domain import errors, filters
 from bloomweaver.domain.documents import Metadata
 from bloomweaver.domain.reasons import Reason
 from bloomweaver.ports import vectors
+
+
+class Name(NamedTuple):
+    """What an answer and a filter need of a stored vector."""
+
+    document_id: str
+    seq: int
+    idx: int
+    metadata: Metadata
 
 
 def check(records: Sequence[vectors.Record], *, dimension: int | None, max_batch: int) -> int | None:
@@ -24,29 +34,42 @@ def check(records: Sequence[vectors.Record], *, dimension: int | None, max_batch
     return dimension
 
 
-def misfit(asked: int, dimension: int) -> errors.ConfigurationError:
-    """The error of a query in another dimension than the namespace's."""
-    detail = f"the query has {asked} dimensions, the namespace {dimension}: two models share one name"
-    return errors.ConfigurationError(Reason.DIMENSION_MISMATCH, detail)
+def check_query(vector: vectors.Vector, *, dimension: int) -> None:
+    """Raises where the namespace cannot be asked with this vector."""
+    if len(vector) != dimension:
+        detail = f"the query has {len(vector)} dimensions, the namespace {dimension}: two models share one name"
+        raise errors.ConfigurationError(Reason.DIMENSION_MISMATCH, detail)
+    if not np.isfinite(vector).all():
+        raise errors.PermanentError(Reason.INVALID_VECTOR, "the query's vector holds NaN or infinity")
 
 
 def best(
     ranked: Iterable[tuple[int, float]],
+    names: Sequence[Name | None],
     *,
     k: int,
     where: filters.Filter | None,
-    metadata_of: Callable[[int], Metadata],
-    name_of: Callable[[int], tuple[str, int, int]],
 ) -> tuple[tuple[vectors.Match, ...], bool]:
-    """The first k candidates (place, score) that pass the filter, and whether there is one more.
+    """The first k candidates (place in `names`, score) that pass the filter, and whether there is one more.
 
     Looks at no more candidates than it has to, so that a filter costs what it rejects, not what the namespace holds.
+    Chunks of one document share their metadata, which therefore is judged once. A name that is None is gone.
     """
     matches: list[vectors.Match] = []
+    # By identity; holding the metadata keeps an identity from being given to another while this runs.
+    verdicts: dict[int, tuple[Metadata, bool]] = {}
     for place, score in ranked:
-        if where is not None and not filters.matches(where, metadata_of(place)):
+        name = names[place]
+        if name is None:
             continue
+        if where is not None:
+            verdict = verdicts.get(id(name.metadata))
+            if verdict is None:
+                verdict = (name.metadata, filters.matches(where, name.metadata))
+                verdicts[id(name.metadata)] = verdict
+            if not verdict[1]:
+                continue
         if len(matches) == k:
             return tuple(matches), True
-        matches.append(vectors.Match(*name_of(place), min(1.0, max(-1.0, score))))
+        matches.append(vectors.Match(name.document_id, name.seq, name.idx, min(1.0, max(-1.0, score))))
     return tuple(matches), False
