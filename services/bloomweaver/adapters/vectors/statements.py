@@ -1,7 +1,7 @@
 """What the vector tables are asked, each function inside one transaction of its caller.
 
-Invariants: every write takes the next position and leaves it on the namespace; a row's number is never used again; a row
-that goes leaves its number in `vector_removed` for as long as a reader may still follow from before.
+Invariants: every write takes the next position and leaves it on the namespace; a row's number is never used again; a
+row that goes leaves its number in `vector_removed` for as long as a reader may still follow from before.
 """
 
 import json

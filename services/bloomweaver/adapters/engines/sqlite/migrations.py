@@ -13,7 +13,7 @@ from bloomweaver.domain import errors
 from bloomweaver.domain.reasons import Reason
 
 # Position is version: 1 is the first. Never reorder, never edit a script that was released.
-SCRIPTS = ("0001_ledger.sql",)
+SCRIPTS = ("0001_ledger.sql", "0002_stores.sql")
 
 _VERSIONS = (
     "CREATE TABLE IF NOT EXISTS schema_migration (version INTEGER PRIMARY KEY, script TEXT NOT NULL, at REAL NOT NULL)"
