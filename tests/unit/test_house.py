@@ -56,7 +56,7 @@ HOSTS = re.compile(
 )  # fmt: skip
 MACHINE_PATHS = re.compile(r"(?<![\w.\-}$)])/(?:work|root|tmp|home/\w+)/")
 UNFINISHED = re.compile(r"\b(?:TO" + "DO|FIX" + r"ME|XX" + r"X)\b|\bissue #?\d+\b", re.IGNORECASE)
-UNEXPLAINED = re.compile(r"# (?:type: ignore|noqa)(?!\[?[\w, -]*\]?(?::? ?[A-Z]+\d+(?:, ?[A-Z]+\d+)*)?(?:  #| -) \w)")
+UNEXPLAINED = re.compile(r"# (?:type: ignore|noqa)(?!\[?[\w, -]*\]?(?::? ?[A-Z]+\d+(?:, ?[A-Z]+\d+)*)?(?:  #| -|:)? \w)")
 
 
 def modules(*folders: str) -> list[pathlib.Path]:
