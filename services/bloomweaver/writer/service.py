@@ -40,7 +40,7 @@ class Job:
 
 
 class WriterService:
-    """Works the hints of one lane. on_flip is told the seconds from accept to shown of each flipped change."""
+    """Works the hints of one lane. on_flip is told collection and seconds from accept to shown of each flip."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class WriterService:
         clock: clock.Clock,
         deployment: str,
         confirming: Confirming,
-        on_flip: Callable[[float], None],
+        on_flip: Callable[[str, float], None],
     ) -> None:
         self._ledger = ledger
         self._queues = queues
@@ -210,7 +210,7 @@ class WriterService:
         onward = []
         for (job, _), result in zip(settlements, settled, strict=True):
             if result.waited_seconds is not None:
-                self._on_flip(result.waited_seconds)
+                self._on_flip(job.look.collection.name, result.waited_seconds)
             onward.extend(queues.hints_of(job.hint, result.steps))
         await queues.tell(self._queues, onward)
 
