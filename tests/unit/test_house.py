@@ -56,7 +56,10 @@ HOSTS = re.compile(
 )  # fmt: skip
 MACHINE_PATHS = re.compile(r"(?<![\w.\-}$)])/(?:work|root|tmp|home/\w+)/")
 UNFINISHED = re.compile(r"\b(?:TO" + "DO|FIX" + r"ME|XX" + r"X)\b|\bissue #?\d+\b", re.IGNORECASE)
-UNEXPLAINED = re.compile(r"# (?:type: ignore|noqa)(?!\[?[\w, -]*\]?(?::? ?[A-Z]+\d+(?:, ?[A-Z]+\d+)*)?(?:  #| -|:)? \w)")
+UNEXPLAINED = re.compile(
+    r"[#] type: ignore(?!\[[\w, -]+\](?:  #| -)? \w)"
+    r"|[#] noqa(?!: [A-Z]+\d+(?:, ?[A-Z]+\d+)*(?:  #| -)? (?![A-Z]+\d)\w)"
+)
 
 
 def modules(*folders: str) -> list[pathlib.Path]:
@@ -223,6 +226,23 @@ def test_two_tests_of_one_module_never_share_a_name():
 def test_an_ignored_complaint_says_which_and_why():
     python = [path for path in tracked() if path.suffix == ".py"]
     assert matches(UNEXPLAINED, python) == [], "name the code, then `  # ` and the reason"
+
+
+@pytest.mark.parametrize(
+    ("comment", "bare"),
+    [
+        ("noqa", True),
+        ("noqa: BLE001", True),
+        ("noqa: BLE001, S101", True),
+        ("noqa: BLE001  # the loop goes on", False),
+        ("noqa: BLE001, S101 - the loop goes on", False),
+        ("type: ignore", True),
+        ("type: ignore[misc]", True),
+        ("type: ignore[misc, index]  # the point of the test", False),
+    ],
+)
+def test_a_reason_is_told_from_its_absence(comment: str, bare: bool):
+    assert bool(UNEXPLAINED.search(f"x = 1  # {comment}")) is bare
 
 
 def test_nothing_is_left_for_later():
