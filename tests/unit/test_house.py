@@ -5,6 +5,7 @@ OVERSIZED may only shrink: an entry that is no longer needed, or larger than wha
 
 import ast
 import collections
+import functools
 import pathlib
 import re
 import subprocess
@@ -78,6 +79,7 @@ def python_tests() -> list[pathlib.Path]:
     return sorted((ROOT / "tests").rglob("*.py"))
 
 
+@functools.cache
 def tree(path: pathlib.Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
