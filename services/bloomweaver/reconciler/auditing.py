@@ -72,13 +72,15 @@ class Auditor:
         self._deployment = deployment
 
     async def audit(self, *, repair: bool, tenant: identity.TenantId | None = None) -> Audited:
-        """Compare all; with `repair`, mend what can be mended."""
+        """Compare all, or what is one tenant's; with `repair`, mend what can be mended."""
         result = Audited()
-        for collection in await self._registry.collections(tenant):
+        everyone = await self._registry.collections()
+        for collection in everyone:
             generation = await self._registry.generation(collection.uid)
-            if generation is not None:
+            if generation is not None and tenant in (None, collection.tenant):
                 await self._audit_collection(collection, generation, result, repair=repair)
-        await self._audit_strays(result, repair=repair)
+        others = {collection.uid for collection in everyone if tenant not in (None, collection.tenant)}
+        await self._audit_strays(others, result, repair=repair)
         return result
 
     async def _audit_collection(
@@ -163,8 +165,11 @@ class Auditor:
             await self._vectors.upsert(namespace, records[start : start + size])
         result.repaired += len(records)
 
-    async def _audit_strays(self, result: Audited, *, repair: bool) -> None:
+    async def _audit_strays(self, others: set[CollectionUid], result: Audited, *, repair: bool) -> None:
         for namespace, ids in (await self._sweeper.strays(sweeping.Swept())).items():
+            named = identity.parse_namespace(namespace)
+            if named is None or named[1] in others:
+                continue
             result.extra += len(ids)
             result.resurrected += await self._count_resurrected(namespace, ids)
             result.example(f"{namespace}: {len(ids)} vectors that no document owns")
