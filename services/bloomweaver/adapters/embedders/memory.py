@@ -64,6 +64,7 @@ class MemoryEmbedder:
         self.space = models.space_of(spec)
         self.tokenizer = WordTokenizer()
         self.fault = fault
+        self._prefixes = {kind: self.tokenizer.encode([spec.prefix(kind)])[0].ids for kind in models.Kind}
         self._directions: dict[int, tuple[float, ...]] = {}
 
     async def embed(self, passages: Sequence[embedders.Passage], kind: models.Kind) -> embedders.Vectors:
@@ -74,7 +75,8 @@ class MemoryEmbedder:
                 raise errors.PermanentError(reasons.Reason.TEXT_TOO_LONG, detail)
         if self.fault is not None:
             self.fault(passages)
-        rows = [self._row(passage.ids) for passage in passages]
+        prefix = self._prefixes[kind]
+        rows = [self._row([*prefix, *passage.ids]) for passage in passages]
         return np.array(rows, dtype=np.float32).reshape(len(rows), self.spec.dimension)
 
     async def aclose(self) -> None:

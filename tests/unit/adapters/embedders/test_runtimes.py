@@ -1,0 +1,115 @@
+"""The encoder graph in each runtime against the same network in plain numpy."""
+
+import asyncio
+import json
+from array import array
+
+import numpy as np
+import pytest
+
+from bloomweaver.adapters.embedders import loading, local, tokenization
+from bloomweaver.domain import errors, models, reasons
+from bloomweaver.ports import embedders
+from tests.support import tiny_models
+
+TEXTS = ("the queue of changes is empty", "q", "this passage is full of the word, is it?")
+
+
+@pytest.fixture(params=["openvino", "onnx"])
+def opened(request, tmp_path):
+    def opening(**settings):
+        tiny_models.write(tmp_path / "tiny", **settings)
+        return asyncio.run(loading.open_embedder(f"{request.param}://tiny", models_dir=tmp_path, threads=1))
+
+    return opening
+
+
+def embedded(embedder, texts, kind=models.Kind.DOCUMENT):
+    passages = [embedders.Passage(text, embedder.tokenizer.encode([text])[0].ids) for text in texts]
+    return asyncio.run(closing(embedder, embedder.embed(passages, kind)))
+
+
+async def closing(embedder, call):
+    try:
+        return await call
+    finally:
+        await embedder.aclose()
+
+
+def expected(embedder, texts, *, pooling, prefix=""):
+    rows = []
+    for text in texts:
+        prefix_ids, ids = (list(embedder.tokenizer.encode([part])[0].ids) for part in (prefix, text))
+        hidden = tiny_models.hidden_states([2, *prefix_ids, *ids, 3])
+        pooled = hidden[0] if pooling == "cls" else hidden.mean(axis=0)
+        rows.append(pooled / np.linalg.norm(pooled))
+    return np.array(rows)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+def test_vectors_equal_those_of_plain_numpy(opened, pooling):
+    embedder = opened(pooling=pooling)
+    found = embedded(embedder, TEXTS)
+    np.testing.assert_allclose(found, expected(embedder, TEXTS, pooling=pooling), atol=2e-5)
+
+
+def test_the_prefix_of_a_query_stands_between_cls_and_the_text(opened):
+    embedder = opened(prompts={"query": "find this: "})
+    found = embedded(embedder, TEXTS, models.Kind.QUERY)
+    np.testing.assert_allclose(found, expected(embedder, TEXTS, pooling="mean", prefix="find this: "), atol=2e-5)
+
+
+def test_both_runtimes_stand_in_one_space(tmp_path):
+    tiny_models.write(tmp_path / "tiny")
+    spec = loading.resolve("tiny", models_dir=tmp_path)
+    assert models.space_of(spec) == models.space_of(loading.resolve(str(tmp_path / "tiny"), models_dir=tmp_path))
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "onnx"])
+def test_weights_of_another_network_are_refused(tmp_path, runtime):
+    tiny_models.write(tmp_path / "other")
+    tensors = {name: tensor for name, tensor in tiny_models.weights().items() if "layer.1" not in name}
+    (tmp_path / "other" / "model.safetensors").write_bytes(tiny_models.safetensors(tensors))
+    with pytest.raises(errors.ConfigurationError, match=r"encoder\.layer\.1\.attention\.self\.query\.weight"):
+        asyncio.run(loading.open_embedder(f"{runtime}://other", models_dir=tmp_path, threads=1))
+
+
+def test_a_row_without_a_finite_norm_is_nan_throughout_and_alone():
+    pooled = np.array([[3, 4], [np.nan, 1], [np.inf, 1], [0, 0]], np.float32)
+    found = local.finished(pooled, normalize=True)
+    np.testing.assert_allclose(found[0], [0.6, 0.8])
+    assert np.isnan(found[1:]).all()
+
+
+def test_a_long_call_reaches_the_runtime_in_parts_of_bounded_size(tmp_path):
+    sizes = []
+
+    class Recording:
+        def run(self, ids, mask, kind):
+            sizes.append(ids.size)
+            return np.ones((*ids.shape, tiny_models.HIDDEN), np.float32)
+
+        def close(self) -> None:
+            pass
+
+    tiny_models.write(tmp_path / "tiny")
+    spec = loading.resolve("tiny", models_dir=tmp_path)
+    tokenizer = tokenization.FileTokenizer(tmp_path / "tiny" / "tokenizer.json")
+    passages = [embedders.Passage("", array("I", [5] * 94))] * 400
+    embedder = local.LocalEmbedder(spec, tokenizer, Recording())
+    vectors = asyncio.run(closing(embedder, embedder.embed(passages, models.Kind.DOCUMENT)))
+    assert vectors.shape == (400, tiny_models.HIDDEN)
+    assert max(sizes) <= 16_384
+    assert len(sizes) == 3
+
+
+def test_a_tokenizer_of_another_model_is_refused(tmp_path):
+    tiny_models.write(tmp_path / "tiny")
+    config = tiny_models.config() | {"vocab_size": 50}
+    tensors = tiny_models.weights()
+    tensors["embeddings.word_embeddings.weight"] = tensors["embeddings.word_embeddings.weight"][:50]
+    (tmp_path / "tiny" / "config.json").write_text(json.dumps(config))
+    (tmp_path / "tiny" / "model.safetensors").write_bytes(tiny_models.safetensors(tensors))
+    with pytest.raises(errors.ConfigurationError, match="tokenizer does not fit") as caught:
+        asyncio.run(loading.open_embedder("onnx://tiny", models_dir=tmp_path, threads=1))
+    assert caught.value.reason is reasons.Reason.MODEL_NOT_USABLE
