@@ -1,8 +1,8 @@
 """`file:///dir`: one file per blob, its path the key.
 
 Invariants: a file under a key is whole, because it is written and synced elsewhere in the folder and then renamed; what
-`put` or `delete` returned for survives power loss, because the folders are synced too. Emptied folders are removed, which
-may race a `put` into them: that makes them again.
+`put` or `delete` returned for survives power loss, because the folders are synced too. Emptied folders are removed: a
+`put` that races this makes them again.
 """
 
 import asyncio

@@ -1,0 +1,71 @@
+import contextlib
+
+import pytest
+
+from bloomweaver.adapters import clock
+from bloomweaver.adapters.engines.sqlite import engine
+from bloomweaver.adapters.queues import memory, sqlite
+from bloomweaver.testing import clocks
+from bloomweaver.testing.contracts import queues as contract
+
+
+@pytest.fixture
+def time():
+    return clocks.ManualClock()
+
+
+@pytest.fixture
+def pass_time(time):
+    async def pass_time(seconds):
+        time.advance(seconds)
+
+    return pass_time
+
+
+class TestMemory(contract.QueuesContract):
+    @pytest.fixture
+    def queues(self, time):
+        return memory.MemoryQueues(clock=time)
+
+
+class TestSqliteFile(contract.QueuesContract):
+    @pytest.fixture
+    async def queues(self, time, tmp_path):
+        url = f"sqlite:///{tmp_path}/bloom.db"
+        async with engine.open_engine(url, clock=time, nonces=clock.SystemNonces()) as opened:
+            yield sqlite.SqliteQueues(opened)
+
+    async def test_a_receiver_finds_what_another_process_sends(self, time, tmp_path, queues):
+        url = f"sqlite:///{tmp_path}/bloom.db"
+        async with engine.open_engine(url, clock=time, nonces=clock.SystemNonces()) as other:
+            await sqlite.SqliteQueues(other).send(contract.QUEUE, contract.hints(1))
+            found = await queues.receive(contract.QUEUE, limit=5, visibility_seconds=30.0, wait_seconds=5.0)
+        assert [delivery.hint for delivery in found] == contract.hints(1)
+
+    async def test_receivers_of_two_processes_never_hold_the_same_hint(self, time, tmp_path, queues):
+        url = f"sqlite:///{tmp_path}/bloom.db"
+        await queues.send(contract.QUEUE, contract.hints(100))
+        async with engine.open_engine(url, clock=time, nonces=clock.SystemNonces()) as other:
+            both = [queues, sqlite.SqliteQueues(other)]
+            found = [await contract.take(both[turn % 2], limit=7) for turn in range(20)]
+        held = [delivery.hint.document_id for batch in found for delivery in batch]
+        assert len(held) == len(set(held)) == 100
+
+    async def test_hints_outlive_the_process(self, time, tmp_path):
+        url = f"sqlite:///{tmp_path}/bloom.db"
+        for expected in ([], contract.hints(1)):
+            async with contextlib.AsyncExitStack() as stack:
+                opened = await stack.enter_async_context(
+                    engine.open_engine(url, clock=time, nonces=clock.SystemNonces())
+                )
+                queues = sqlite.SqliteQueues(opened)
+                assert [delivery.hint for delivery in await contract.take(queues)] == expected
+                if not expected:
+                    await queues.send(contract.QUEUE, contract.hints(1))
+
+
+class TestSqliteInMemory(contract.QueuesContract):
+    @pytest.fixture
+    async def queues(self, time):
+        async with engine.open_engine("mem://", clock=time, nonces=clock.SystemNonces()) as opened:
+            yield sqlite.SqliteQueues(opened)
