@@ -36,6 +36,7 @@ class Metrics:
     def __init__(self, collector_registry: registry.CollectorRegistry, *, version: str) -> None:
         self._registry = collector_registry
         self._collections: set[str] = set()
+        self._described: list[tuple[str, str, str, tuple[str, ...]]] = []
         self._requests: dict[tuple[str, str, int], prometheus_client.Histogram] = {}
         self._make_edge()
         self._make_pipeline()
@@ -48,6 +49,10 @@ class Metrics:
         """The exposition in the format that the scraper asks for, and its content type."""
         encode, content_type = exposition.choose_encoder(accept)
         return encode(self._registry), content_type
+
+    def described(self) -> list[tuple[str, str, str, tuple[str, ...]]]:
+        """Name as scraped, meaning, type and labels of every metric: what the reference page shows."""
+        return [("bloomweaver_build_info", "The release that runs.", "gauge", ("version",)), *self._described]
 
     # The front door
 
@@ -164,14 +169,17 @@ class Metrics:
         return collection
 
     def _counter(self, name: str, text: str, *labels: str) -> prometheus_client.Counter:
+        self._described.append((f"bloomweaver_{name}", text, "counter", labels))
         return prometheus_client.Counter(f"bloomweaver_{name}", text, labels, registry=self._registry)
 
     def _gauge(self, name: str, text: str, *labels: str) -> prometheus_client.Gauge:
+        self._described.append((f"bloomweaver_{name}", text, "gauge", labels))
         return prometheus_client.Gauge(f"bloomweaver_{name}", text, labels, registry=self._registry)
 
     def _histogram(
         self, name: str, text: str, *labels: str, buckets: tuple[float, ...] = _REQUEST_BUCKETS
     ) -> prometheus_client.Histogram:
+        self._described.append((f"bloomweaver_{name}", text, "histogram", labels))
         return prometheus_client.Histogram(
             f"bloomweaver_{name}", text, labels, registry=self._registry, buckets=buckets
         )

@@ -92,7 +92,7 @@ const tryForm = (api, path, method, operation) => {
     output.textContent = "…";
     try {
       const url = query.size ? `${target}?${query}` : target;
-      const answer = await fetch(url, { method, headers, body: types.length ? body.value : undefined });
+      const answer = await fetch(url, { method: method.toUpperCase(), headers, body: types.length ? body.value : undefined });
       const text = await answer.text();
       let shown = text;
       try { shown = JSON.stringify(JSON.parse(text), null, 2); } catch { /* not JSON: shown as it came */ }
