@@ -232,6 +232,8 @@ class Ledger(Protocol):
         """accepted_at of the oldest change that is not yet searchable, failed ones left out."""
         ...
 
-    async def batch_counts(self, tenant: TenantId, batch_id: str) -> dict[State, int]:
-        """Documents of a batch by their state now."""
+    async def batch_counts(
+        self, tenant: TenantId, batch_id: str, uid: CollectionUid | None = None
+    ) -> dict[State, int]:
+        """Documents of a batch by their state now; of one collection where it is given."""
         ...
