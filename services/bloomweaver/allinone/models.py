@@ -6,13 +6,14 @@ its change queue.
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-from bloomweaver.adapters import opening
 from bloomweaver.domain import models
 from bloomweaver.encoding import batcher
+from bloomweaver.ports import embedders
+
+OpenModel = Callable[[str], Awaitable[embedders.Embedder]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +26,15 @@ class Loaded:
 
 
 class ModelPool:
-    """Open it with `async with`; closes all models at the end."""
+    """Open it with `async with`; closes all models at the end. on_loaded is set by who works their queues."""
 
-    def __init__(self, *, models_dir: Path, threads: int, on_loaded: Callable[[Loaded], None]) -> None:
-        self._models_dir = models_dir
-        self._threads = threads
-        self._on_loaded = on_loaded
+    def __init__(self, open_model: OpenModel) -> None:
+        self._open_model = open_model
         self._stack = contextlib.AsyncExitStack()
         self._loading = asyncio.Lock()
         self._by_name: dict[str, Loaded] = {}
         self.batchers: dict[str, batcher.Batcher] = {}
+        self.on_loaded: Callable[[Loaded], None] = lambda loaded: None
 
     async def __aenter__(self) -> "ModelPool":
         return self
@@ -42,9 +42,9 @@ class ModelPool:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
-    def loaded(self) -> list[Loaded]:
-        """The models that are ready."""
-        return list(self._by_name.values())
+    def loaded(self) -> dict[str, Loaded]:
+        """The models that are ready, by the name that collections use."""
+        return dict(self._by_name)
 
     async def load(self, name: str) -> Loaded:
         """The model of that name or path. Refusal(MODEL_NOT_FOUND) or ConfigurationError say why it cannot be."""
@@ -52,11 +52,11 @@ class ModelPool:
             known = self._by_name.get(name)
             if known is not None:
                 return known
-            embedder = await opening.open_embedder(name, models_dir=self._models_dir, threads=self._threads)
+            embedder = await self._open_model(name)
             self._stack.push_async_callback(embedder.aclose)
             encoder = await self._stack.enter_async_context(batcher.Batcher(embedder))
             loaded = Loaded(embedder.spec, embedder.space, encoder)
             self._by_name[name] = loaded
             self.batchers[loaded.space] = encoder
-            self._on_loaded(loaded)
+            self.on_loaded(loaded)
             return loaded

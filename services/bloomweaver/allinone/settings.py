@@ -1,0 +1,24 @@
+"""Settings of the all-in-one process, for `bloomweaver dev` and `bloomweaver try`."""
+
+import pydantic
+
+from bloomweaver.runtime import config
+
+
+class DevSettings(config.ServiceSettings):
+    """Everything that `bloomweaver dev` can be told; its options win over the variables."""
+
+    host: str = pydantic.Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = pydantic.Field(default=8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    model: str = pydantic.Field(
+        default="all-minilm-l6-v2",
+        description="Embedding model of new collections: a name, a directory, or a URL such as onnx://NAME.",
+    )
+    threads: int | None = pydantic.Field(
+        default=None, ge=1, description="Processor threads for embedding; not set means what the machine allows."
+    )
+    workers: bool = pydantic.Field(
+        default=True, description="Whether to embed and write; off only takes changes in, for measurements."
+    )
+    log_level: str = pydantic.Field(default="warning", description="Least severe log lines to print.")
+    log_form: str = pydantic.Field(default="console", description="`console` for people, `json` for machines.")

@@ -1,0 +1,157 @@
+"""The stages of the pipeline in one process: the same services and consumers as on a cluster, joined by the queues.
+
+A model's change queue gets its consumer when the model is loaded; the writers and the reconciler run from the start.
+Stopping drains: consumers stop receiving, finish or release what they hold, and only then do stores close.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from bloomweaver.allinone import models
+from bloomweaver.domain import chunking
+from bloomweaver.domain.events import Lane
+from bloomweaver.embedder import service as embedder_service
+from bloomweaver.ports import blobs, healing, history, ledger, queues, registry, vectors
+from bloomweaver.ports import clock as clocks
+from bloomweaver.reconciler import service as reconciler_service
+from bloomweaver.runtime import consumer, lifecycle, metrics
+from bloomweaver.text import parsing
+from bloomweaver.writer import service as writer_service
+
+REVISION = f"{parsing.REVISION}.{chunking.REVISION}"
+EMBEDDING_PACE = consumer.Pace(limit=16, handlers=8)
+WRITING_PACE = consumer.Pace(limit=64, handlers=2)
+DRAIN_SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Everything outside, open."""
+
+    ledger: ledger.Ledger
+    healing: healing.Healing
+    registry: registry.Registry
+    history: history.History
+    queues: queues.Queues
+    blobs: blobs.Blobs
+    vectors: vectors.Vectors
+    clock: clocks.Clock
+    nonces: clocks.Nonces
+    deployment: str
+
+
+class Stages:
+    """Everything behind the webhook. Use as a context: entering starts, leaving drains."""
+
+    def __init__(self, ports: Ports, pool: models.ModelPool, *, metrics: metrics.Metrics) -> None:
+        self._ports = ports
+        self._pool = pool
+        self._metrics = metrics
+        self._splitters = ThreadPoolExecutor(1, thread_name_prefix="split")
+        self._consumers: list[consumer.Consumer] = []
+        self._running: list[asyncio.Task[None]] = []
+        self._healer: asyncio.Task[None] | None = None
+        self.reconciler = reconciler_service.ReconcilerService(
+            ledger=ports.ledger,
+            healing=ports.healing,
+            registry=ports.registry,
+            queues=ports.queues,
+            blobs=ports.blobs,
+            vectors=ports.vectors,
+            deployment=ports.deployment,
+            clock=ports.clock,
+            pace=reconciler_service.Pace(),
+        )
+
+    async def __aenter__(self) -> "Stages":
+        for lane in (Lane.CREATE, Lane.UPDATE, Lane.DELETE):
+            self._consume(queues.queue_name(lane), self._writer(lane), pace=WRITING_PACE)
+        for loaded in self._pool.loaded().values():
+            self.embed(loaded)
+        self._pool.on_loaded = self.embed
+        self._healer = asyncio.create_task(self._heal(), name="reconciler")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._pool.on_loaded = lambda loaded: None
+        for each in self._consumers:
+            each.stop()
+        await asyncio.wait(self._running, timeout=DRAIN_SECONDS)
+        everything = [*self._running, *([self._healer] if self._healer else [])]
+        for task in everything:
+            task.cancel()
+        await asyncio.gather(*everything, return_exceptions=True)
+        self._splitters.shutdown(wait=False, cancel_futures=True)
+
+    def embed(self, loaded: models.Loaded) -> None:
+        """Begin to work the change queue of a model."""
+        ports = self._ports
+        service = embedder_service.EmbedderService(
+            ledger=ports.ledger,
+            queues=ports.queues,
+            blobs=ports.blobs,
+            nonces=ports.nonces,
+            encoder=loaded.batcher,
+            extraction=embedder_service.Extraction(parsing.parse, frozenset({REVISION}), self._offload),
+            deployment=ports.deployment,
+        )
+        self._consume(queues.queue_name(Lane.CHANGE, loaded.space), service, pace=EMBEDDING_PACE)
+
+    def died(self) -> str | None:
+        """The name of a stage that ended by itself, for readiness."""
+        everything = [*self._running, *([self._healer] if self._healer else [])]
+        return next((task.get_name() for task in everything if task.done()), None)
+
+    def _writer(self, lane: Lane) -> writer_service.WriterService:
+        ports = self._ports
+
+        def shown(collection: str, seconds: float) -> None:
+            self._metrics.observe_freshness(str(lane), collection, cold=False, seconds=seconds)
+
+        return writer_service.WriterService(
+            ledger=ports.ledger,
+            queues=ports.queues,
+            blobs=ports.blobs,
+            vectors=ports.vectors,
+            clock=ports.clock,
+            deployment=ports.deployment,
+            confirming=writer_service.Confirming(),
+            on_flip=shown,
+        )
+
+    def _consume(self, queue: str, worker: queues.Worker, *, pace: consumer.Pace) -> None:
+        stage = queue.partition(":")[0]
+        loop = consumer.Consumer(
+            queue=queue,
+            queues=self._ports.queues,
+            ledger=self._ports.ledger,
+            worker=worker,
+            pace=pace,
+            on_trouble=lambda reason: self._metrics.count_failure(stage, str(reason)),
+        )
+        self._consumers.append(loop)
+        self._running.append(asyncio.create_task(loop.run(), name=queue))
+
+    async def _heal(self) -> None:
+        async def once() -> None:
+            report = await self.reconciler.round()
+            for action, count in report.done.items():
+                if count:
+                    self._metrics.count_action(action, count)
+            await self._observe()
+
+        await lifecycle.every(reconciler_service.Pace().round_seconds, once)
+
+    async def _observe(self) -> None:
+        for name, depth in (await self._ports.queues.depths()).items():
+            messages = {"visible": depth.visible, "in_flight": depth.in_flight, "delayed": depth.delayed}
+            self._metrics.set_queue(
+                name.partition(":")[0], messages=messages, oldest_age_seconds=depth.oldest_age_seconds
+            )
+
+    async def _offload(self, split: Callable[[], Sequence[chunking.Chunk]]) -> Sequence[chunking.Chunk]:
+        loop = asyncio.get_running_loop()
+        work: Awaitable[Sequence[chunking.Chunk]] = loop.run_in_executor(self._splitters, split)
+        return await work
