@@ -113,7 +113,7 @@ def router(**options: Any) -> fastapi.APIRouter:
     convertors.register_url_convertor("segment", SegmentConvertor())
     convertors.register_url_convertor("collection", CollectionConvertor())
     convertors.register_url_convertor("document_id", DocumentIdConvertor())
-    return fastapi.APIRouter(redirect_slashes=False, route_class=DirectRoute, **options)
+    return fastapi.APIRouter(redirect_slashes=False, **{"route_class": DirectRoute, **options})
 
 
 def encode(segment: str) -> str:
