@@ -7,12 +7,11 @@ The rules R1 to R16 that the docstrings name are written out in docs/concepts/pr
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from bloomweaver.domain import identity
+from bloomweaver.domain import identity, metadata
 from bloomweaver.domain.documents import (
     DocumentKey,
     Generation,
     Meta,
-    MetadataValue,
     Ordering,
     Pipeline,
     Revision,
@@ -173,12 +172,7 @@ def _accept_patch(
 
 def patched(meta: Meta, patch: MetaPatch) -> Meta:
     """The meta after a merge: given fields replace, a null removes."""
-    merged: dict[str, MetadataValue] = dict(meta.metadata)
-    for name, value in (patch.metadata or {}).items():
-        if value is None:
-            merged.pop(name, None)
-        else:
-            merged[name] = value
+    merged = metadata.merge(meta.metadata, patch.metadata or {})
     title = None if patch.clear_title else patch.title if patch.title is not None else meta.title
     url = None if patch.clear_url else patch.url if patch.url is not None else meta.url
     return Meta(title=title, url=url, metadata=merged)
@@ -237,6 +231,7 @@ def next_steps(row: Row, versions: Sequence[Version], generation: Generation) ->
 
     A missing version whose content some build already holds goes straight to UPDATE: no embedder is woken for a metadata
     edit. An intent is CREATE where nothing is live, else UPDATE. A tombstone is DELETE until all its versions are gone.
+    A dead version of a wanted seq (its pipeline was given up and is current again) is waited for, then built anew.
     """
     if row.tomb:
         dying = [v for v in versions if v.state is not VersionState.GONE]
@@ -253,7 +248,7 @@ def next_steps(row: Row, versions: Sequence[Version], generation: Generation) ->
 def _step_for(row: Row, versions: Sequence[Version], pipeline: Pipeline, seq: int) -> Step | None:
     version = find(versions, seq, pipeline.pipe)
     writing = Lane.UPDATE if row.live else Lane.CREATE
-    if version is not None:
+    if version is not None and version.state is not VersionState.GONE:
         return Step(writing, seq, pipeline.pipe) if version.state is VersionState.INTENT else None
     if reusable(versions, pipeline.pipe, content_of(row, versions, seq)) is not None:
         return Step(Lane.UPDATE, seq, pipeline.pipe)
@@ -286,8 +281,14 @@ def reusable(versions: Iterable[Version], pipe: str, content_hash: str) -> Versi
 
 
 def may_intend(row: Row | None, versions: Sequence[Version], generation: Generation, *, seq: int, pipe: str) -> bool:
-    """Whether work on (seq, pipe) may begin: it is wanted, in a pipeline that the generation names (R4, R5)."""
-    if row is None or generation.pipeline(pipe) is None or find(versions, seq, pipe) is not None:
+    """Whether work on (seq, pipe) may begin: it is wanted, in a pipeline that the generation names (R4, R5).
+
+    A version that is gone stands in nobody's way: its pipeline was given up once, and is being built again.
+    """
+    if row is None or generation.pipeline(pipe) is None:
+        return False
+    version = find(versions, seq, pipe)
+    if version is not None and version.state is not VersionState.GONE:
         return False
     return seq in targets(row, versions, pipe, active=generation.active.pipe)
 

@@ -69,5 +69,5 @@ class History(Protocol):
         after: str = "",
         limit: int = 50,
     ) -> list[DeadLetter]:
-        """Failed documents, ordered by collection name and document_id; `after` is the cursor of the last one."""
+        """Failed documents, ordered by collection name and document_id; `after`: `name/document_id` of the last one."""
         ...

@@ -71,6 +71,10 @@ class Registry(Protocol):
         """A random name of this deployment, made with the database."""
         ...
 
+    async def restored(self) -> None:
+        """After a restore from a backup: sequence numbers go on above all that were ever given, everything is checked."""
+        ...
+
     async def tenants(self) -> list[TenantId]:
         """All tenants."""
         ...

@@ -71,8 +71,7 @@ CREATE TABLE document (
     lane TEXT,
     due_at REAL,
     litter_at REAL,
-    gone_at REAL,
-    doc16 TEXT
+    gone_at REAL
 );
 CREATE UNIQUE INDEX document_id ON document (cid, doc);
 CREATE INDEX document_due ON document (lane, due_at) WHERE lane IS NOT NULL;

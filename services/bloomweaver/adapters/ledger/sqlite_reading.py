@@ -1,0 +1,201 @@
+"""What services ask the ledger. Every function reads one moment: the engine gives it a transaction of its own."""
+
+import json
+import sqlite3
+from collections.abc import Collection as Some
+from collections.abc import Iterable, Sequence
+
+from bloomweaver.adapters.engines.sqlite import documents, rows
+from bloomweaver.domain.documents import ChunkRow, DocumentKey, Generation, Revision, Row, State
+from bloomweaver.domain.events import StoredEvent
+from bloomweaver.domain.identity import CollectionUid, Pipe, TenantId
+from bloomweaver.ports import ledger
+
+_PENDING = "('pending', 'indexing', 'updating')"
+_EVENT = f"SELECT {rows.EVENT} FROM event WHERE cid = ? AND source = ? AND event_id = ?"
+_ROW = f"SELECT {rows.DOCUMENT} FROM document WHERE cid = ? AND doc = ?"
+_CANDIDATES = f"SELECT {rows.DOCUMENT}, flip FROM document WHERE cid = ? AND doc IN (SELECT value FROM json_each(?))"
+_REVISIONS = (
+    f"SELECT {rows.REVISION} FROM revision WHERE did = ?1 AND (seq IN (?2, ?3)"
+    " OR seq IN (SELECT seq FROM version WHERE did = ?1 AND state <> 'gone')) ORDER BY seq"
+)
+_BUILD = (
+    "SELECT bid FROM version JOIN build USING (did, pipe, build)"
+    " WHERE did = ? AND seq = ? AND pipe = ? AND state <> 'gone'"
+)
+_CHUNK = f"SELECT {rows.CHUNK} FROM chunk WHERE id = ?"
+_CHUNKS = f"SELECT {rows.CHUNK} FROM chunk WHERE id BETWEEN ? AND ? ORDER BY id"
+# A hit needs title, link and metadata of its revision; the whole text, up to 64 kB, stays where it is.
+_SHOWN_REVISION = f"SELECT {rows.REVISION.removesuffix('text')} NULL FROM revision WHERE seq = ? AND did = ?"
+
+
+def event(connection: sqlite3.Connection, uid: CollectionUid, source: str, event_id: str) -> StoredEvent | None:
+    """One line of the inbox."""
+    stored = documents.collection_by_uid(connection, uid)
+    if stored is None:
+        return None
+    record = connection.execute(_EVENT, (stored.cid, source, event_id)).fetchone()
+    return None if record is None else rows.event_of(uid, record)
+
+
+def look(connection: sqlite3.Connection, key: DocumentKey, *, now: float) -> ledger.Look | None:
+    """All that a worker needs of one document."""
+    held = documents.hold(connection, key)
+    if held is None:
+        return None
+    row = held.row
+    found = connection.execute(_REVISIONS, (held.did, row.seq, row.live))
+    revisions = tuple(rows.revision_of(key, record) for record in found)
+    return ledger.Look(now, held.stored.collection, held.generation, row, tuple(held.versions), revisions)
+
+
+def rows_of(connection: sqlite3.Connection, keys: Iterable[DocumentKey]) -> list[Row | None]:
+    """The rows alone."""
+    numbers: dict[CollectionUid, int | None] = {}
+    found: list[Row | None] = []
+    for key in keys:
+        uid = key.collection_uid
+        if uid not in numbers:
+            stored = documents.collection_by_uid(connection, uid)
+            numbers[uid] = None if stored is None else stored.cid
+        record = connection.execute(_ROW, (numbers[uid], key.document_id)).fetchone()
+        found.append(None if record is None else rows.row_of(uid, record))
+    return found
+
+
+def listed(connection: sqlite3.Connection, listing: ledger.Listing) -> list[tuple[Row, Revision]]:
+    """A page of documents with their desired revision."""
+    stored = documents.collection_by_uid(connection, listing.collection_uid)
+    if stored is None:
+        return []
+    columns = ", ".join(f"d.{name.strip()}" for name in rows.DOCUMENT.split(","))
+    columns += "".join(f", r.{name.strip()}" for name in rows.REVISION.split(","))
+    wheres = ["d.cid = :cid", "d.doc > :after"]
+    values: dict[str, object] = {"cid": stored.cid, "after": listing.after, "limit": listing.limit}
+    if listing.state is None:
+        wheres.append("NOT d.tomb")
+    else:
+        wheres.append("d.state = 'failed'" if listing.state is State.FAILED else "d.state = :state")
+        values["state"] = listing.state
+    if listing.prefix:
+        wheres.append("d.doc >= :prefix AND substr(d.doc, 1, length(:prefix)) = :prefix")
+        values["prefix"] = listing.prefix
+    if listing.since is not None:
+        wheres.append("d.accepted_at >= :since")
+        values["since"] = listing.since
+    if listing.origin is not None:
+        wheres.append("r.origin = :origin")
+        values["origin"] = listing.origin
+    # CROSS JOIN keeps the order of the tables, and with it that of the pages.
+    statement = (
+        f"SELECT {columns} FROM document d CROSS JOIN revision r ON r.seq = d.seq"
+        f" WHERE {' AND '.join(wheres)} ORDER BY d.doc LIMIT :limit"
+    )
+    page = []
+    for record in connection.execute(statement, values):
+        row = rows.row_of(stored.collection.uid, record)
+        page.append((row, rows.revision_of(row.key, record[rows.DOCUMENT_WIDTH :])))
+    return page
+
+
+def snapshot(connection: sqlite3.Connection, uids: Some[CollectionUid]) -> ledger.Snapshot:
+    """R11: the flip counter, and what each collection is kept in."""
+    (flips,) = connection.execute("SELECT flips FROM deployment").fetchone()
+    generations: dict[CollectionUid, Generation] = {}
+    positions: dict[CollectionUid, int] = {}
+    for uid in uids:
+        stored = documents.collection_by_uid(connection, uid)
+        if stored is None:
+            continue
+        generations[uid] = stored.generation
+        place = (stored.cid, stored.generation.active.pipe)
+        record = connection.execute("SELECT position FROM namespace WHERE cid = ? AND pipe = ?", place).fetchone()
+        if record is not None and record[0] is not None:
+            positions[uid] = record[0]
+    return ledger.Snapshot(ledger.SnapshotToken(str(flips)), generations, positions)
+
+
+def visible(
+    connection: sqlite3.Connection, uid: CollectionUid, doc_ids: Sequence[str], snapshot: ledger.Snapshot
+) -> ledger.Visibility:
+    """R10, R11: the candidates' rows, and whether what they show changed since the snapshot."""
+    stored = documents.collection_by_uid(connection, uid)
+    then = snapshot.generations.get(uid)
+    if stored is None or then is None:
+        return ledger.Visibility({}, moved=True)
+    moved = then.epoch != stored.generation.epoch
+    token = int(snapshot.token)
+    found: dict[str, Row] = {}
+    candidates = json.dumps(list(doc_ids), ensure_ascii=False)
+    for record in connection.execute(_CANDIDATES, (stored.cid, candidates)):
+        found[record[1]] = rows.row_of(uid, record)
+        moved = moved or record[rows.DOCUMENT_WIDTH] > token
+    return ledger.Visibility(found, moved)
+
+
+def shown(connection: sqlite3.Connection, refs: Iterable[ledger.ChunkRef]) -> list[ledger.ShownChunk | None]:
+    """The texts of hits."""
+    return [_shown(connection, ref) for ref in refs]
+
+
+def _shown(connection: sqlite3.Connection, ref: ledger.ChunkRef) -> ledger.ShownChunk | None:
+    did = documents.number(connection, ref.key)
+    if did is None:
+        return None
+    build = connection.execute(_BUILD, (did, ref.seq, ref.pipe)).fetchone()
+    if build is None:
+        return None
+    chunk = connection.execute(_CHUNK, (build[0] << rows.CHUNK_BITS | ref.index,)).fetchone()
+    revision = connection.execute(_SHOWN_REVISION, (ref.seq, did)).fetchone()
+    if chunk is None or revision is None:
+        return None
+    return ledger.ShownChunk(ref, rows.chunk_of(chunk), rows.revision_of(ref.key, revision))
+
+
+def chunks(connection: sqlite3.Connection, key: DocumentKey, *, seq: int, pipe: Pipe) -> list[ChunkRow]:
+    """All chunks of a version."""
+    did = documents.number(connection, key)
+    build = None if did is None else connection.execute(_BUILD, (did, seq, pipe)).fetchone()
+    if build is None:
+        return []
+    first = build[0] << rows.CHUNK_BITS
+    last = first + (1 << rows.CHUNK_BITS) - 1
+    return [rows.chunk_of(record) for record in connection.execute(_CHUNKS, (first, last))]
+
+
+def counts(connection: sqlite3.Connection, tenant: TenantId, uid: CollectionUid | None) -> dict[State, int]:
+    """Documents by state, every state named."""
+    statement = (
+        "SELECT state, sum(documents) FROM tally JOIN collection USING (cid)"
+        " WHERE tenant = ?1 AND deleted_at IS NULL AND (?2 IS NULL OR uid = ?2) GROUP BY state"
+    )
+    return _by_state(connection.execute(statement, (tenant, uid)))
+
+
+def _by_state(records: Iterable[rows.Record]) -> dict[State, int]:
+    counted = dict.fromkeys(State, 0)
+    counted.update({State(name): number for name, number in records})
+    return counted
+
+
+def oldest_pending(connection: sqlite3.Connection, tenant: TenantId, uid: CollectionUid | None) -> float | None:
+    """When the change that waits longest was accepted."""
+    statement = (
+        "SELECT min((SELECT min(accepted_at) FROM document d"
+        f" WHERE d.cid = c.cid AND state IN {_PENDING})) FROM collection c"
+        " WHERE tenant = ?1 AND deleted_at IS NULL AND (?2 IS NULL OR uid = ?2)"
+    )
+    (oldest,) = connection.execute(statement, (tenant, uid)).fetchone()
+    return None if oldest is None else float(oldest)
+
+
+def batch_counts(
+    connection: sqlite3.Connection, tenant: TenantId, batch_id: str, uid: CollectionUid | None
+) -> dict[State, int]:
+    """Documents of a batch; one that is forgotten, or never was there, counts as deleted."""
+    statement = (
+        "SELECT coalesce(d.state, 'deleted'), count(*) FROM (SELECT DISTINCT cid, doc FROM event WHERE batch_id = ?1) e"
+        " JOIN collection c USING (cid) LEFT JOIN document d ON d.cid = e.cid AND d.doc = e.doc"
+        " WHERE c.tenant = ?2 AND c.deleted_at IS NULL AND (?3 IS NULL OR c.uid = ?3) GROUP BY 1"
+    )
+    return _by_state(connection.execute(statement, (batch_id, tenant, uid)))
