@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bloomweaver.domain import filters
+from bloomweaver.domain import filters, metadata
 from bloomweaver.domain.reasons import Reason
 
-DOCUMENT = {"team": "hr", "year": 2026, "ratio": 0.5, "open": True, "tags": ("a", "b"), "none": ()}
+DOCUMENT: dict[str, metadata.Value] = {"team": "hr", "year": 2026, "ratio": 0.5, "open": True, "tags": ("a", "b"), "none": ()}
 
 
 @pytest.mark.parametrize(

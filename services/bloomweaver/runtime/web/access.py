@@ -14,6 +14,7 @@ from bloomweaver.runtime import context
 from bloomweaver.runtime import metrics as metrics_module
 from bloomweaver.runtime.web import authentication, problems
 
+NOBODY_LEFT: Final = 499  # the client went away before there was an answer
 UNMATCHED: Final = "unmatched"
 QUIET: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 
@@ -44,7 +45,7 @@ class Middleware:
         try:
             await self._app(scope, receive, watched_send)
         finally:
-            self._record(scope, status, seconds=self._clock.monotonic() - started)
+            self._record(scope, status or NOBODY_LEFT, seconds=self._clock.monotonic() - started)
 
     def _record(self, scope: types.Scope, status: int, *, seconds: float) -> None:
         route = getattr(scope.get("route"), "path_format", UNMATCHED)

@@ -83,7 +83,7 @@ async def test_what_needs_no_key_is_readable_without_one(path):
 
 
 def test_every_route_is_below_v1_or_public():
-    routes = {route.path_format for route in web.stack(notes()).app.routes}
+    routes = {getattr(route, "path_format", "") for route in web.stack(notes()).app.routes}
     assert {path for path in routes if not path.startswith(("/v1/", "/docs/"))} == PUBLIC
 
 
@@ -92,3 +92,24 @@ async def test_unusual_methods_are_refused_politely(method):
     stack = web.stack(notes())
     async with stack.client(stack.keys.add()) as client:
         assert (await client.request(method, "/v1/notes/x")).status_code == 405
+
+
+async def test_a_client_that_leaves_is_noted_and_is_no_error_of_ours():
+    stack = web.stack(notes())
+    key = stack.keys.add()
+
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        raise AssertionError("nobody is there to answer")
+
+    scope = {
+        "type": "http", "method": "POST", "path": "/v1/notes/x", "raw_path": b"/v1/notes/x", "query_string": b"",
+        "headers": [(b"authorization", f"Bearer {key.secret}".encode()), (b"content-type", b"application/json")],
+    }  # fmt: skip
+    with structlog.testing.capture_logs() as lines:
+        await stack.app(scope, receive, send)
+    assert [(line["status"], line["reason"], line["log_level"]) for line in lines] == [
+        (499, "client_disconnected", "info")
+    ]

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from bloomweaver.domain import errors
 from bloomweaver.runtime.web import answers, bodies, paths
-from tests.support import web
+from tests.support import hostile_json, web
 
 
 class Kind(enum.StrEnum):
@@ -130,3 +130,19 @@ def test_what_a_validator_of_ours_says_is_what_the_client_reads():
     with pytest.raises(errors.Refusal) as caught:
         bodies.validate(Checked, {"number": 1})
     assert "an even number is required" in caught.value.detail
+
+
+async def test_no_hostile_body_makes_a_server_error():
+    router = paths.router()
+
+    @router.post("/post")
+    async def post(request: Request) -> Response:
+        await bodies.read_json(request, Sent, limit_bytes=1_000_000)
+        return answers.as_json({})
+
+    statuses = {}
+    async with web.stack(router).client() as client:
+        for body in hostile_json.MALFORMED:
+            answer = await client.post("/post", content=body, headers={"content-type": "application/json"})
+            statuses[body[:40]] = answer.status_code
+    assert {body: status for body, status in statuses.items() if status != 400} == {}
