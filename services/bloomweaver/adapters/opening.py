@@ -1,0 +1,212 @@
+"""The one table of URL schemes: which adapter a URL names, and how it is opened and closed.
+
+Invariants: adapters are imported only when their scheme is used; what shares a SQLite file shares its engine, and with it the
+writer and its commits; an unknown scheme is a ConfigurationError that names the known ones. Credentials are never in a URL.
+"""
+
+import contextlib
+import pathlib
+import urllib.parse
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bloomweaver.domain import errors
+from bloomweaver.domain.reasons import Reason
+from bloomweaver.ports import blobs, clock, embedders, healing, history, ledger, queues, registry, vectors
+
+if TYPE_CHECKING:
+    from bloomweaver.adapters.engines.sqlite import engine
+
+DATABASES = ("mem", "sqlite")
+QUEUES = ("mem", "sqlite")
+BLOBS = ("mem", "file")
+VECTORS = ("mem", "sqlite")
+STORES = ("mem", "sqlite")
+BLOBS_FOLDER = "blobs"
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """The four ports that one database carries, so that they share transactions."""
+
+    ledger: ledger.Ledger
+    healing: healing.Healing
+    registry: registry.Registry
+    history: history.History
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Every port that keeps something."""
+
+    database: Database
+    queues: queues.Queues
+    blobs: blobs.Blobs
+    vectors: vectors.Vectors
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """The URL of each port."""
+
+    database: str
+    queues: str
+    blobs: str
+    vectors: str
+
+
+def profile(
+    store: str, *, queues: str | None = None, blobs: str | None = None, vectors: str | None = None
+) -> Addresses:
+    """What one URL for everything (BLOOMWEAVER_STORE) means for each port; a port's own URL wins."""
+    scheme = _scheme(store, known=STORES, what="store")
+    folder = "mem://" if scheme == "mem" else (_sqlite_path(store).parent / BLOBS_FOLDER).as_uri()
+    return Addresses(database=store, queues=queues or store, blobs=blobs or folder, vectors=vectors or store)
+
+
+@contextlib.asynccontextmanager
+async def open_store(addresses: Addresses, *, clock: clock.Clock, nonces: clock.Nonces) -> AsyncIterator[Store]:
+    """All ports of `addresses`, open until the context ends."""
+    async with contextlib.AsyncExitStack() as stack:
+        engines = _Engines(stack, clock=clock, nonces=nonces)
+        yield Store(
+            database=await _database(addresses.database, engines),
+            queues=await _queues(addresses.queues, engines, clock=clock),
+            blobs=_blobs(addresses.blobs, stack, clock=clock),
+            vectors=await _vectors(addresses.vectors, engines, stack),
+        )
+
+
+@contextlib.asynccontextmanager
+async def open_database(url: str, *, clock: clock.Clock, nonces: clock.Nonces) -> AsyncIterator[Database]:
+    """Ledger, healing, registry and history."""
+    async with contextlib.AsyncExitStack() as stack:
+        yield await _database(url, _Engines(stack, clock=clock, nonces=nonces))
+
+
+@contextlib.asynccontextmanager
+async def open_queues(url: str, *, clock: clock.Clock, nonces: clock.Nonces) -> AsyncIterator[queues.Queues]:
+    """Queues alone. `open_store` shares an engine with the database, which this cannot."""
+    async with contextlib.AsyncExitStack() as stack:
+        yield await _queues(url, _Engines(stack, clock=clock, nonces=nonces), clock=clock)
+
+
+@contextlib.asynccontextmanager
+async def open_blobs(url: str, *, clock: clock.Clock) -> AsyncIterator[blobs.Blobs]:
+    """Blobs alone."""
+    async with contextlib.AsyncExitStack() as stack:
+        yield _blobs(url, stack, clock=clock)
+
+
+@contextlib.asynccontextmanager
+async def open_vectors(url: str, *, clock: clock.Clock, nonces: clock.Nonces) -> AsyncIterator[vectors.Vectors]:
+    """Vectors alone. `open_store` shares an engine with the database, which this cannot."""
+    async with contextlib.AsyncExitStack() as stack:
+        yield await _vectors(url, _Engines(stack, clock=clock, nonces=nonces), stack)
+
+
+async def open_embedder(model: str, *, models_dir: pathlib.Path, threads: int) -> embedders.Embedder:
+    """A model by URL, name or path, loaded; the caller closes it. `adapters.embedders.loading` has its schemes."""
+    from bloomweaver.adapters.embedders import loading
+
+    return await loading.open_embedder(model, models_dir=models_dir, threads=threads)
+
+
+class _Engines:
+    """One engine per SQLite URL, opened at first need, closed with the stack."""
+
+    def __init__(self, stack: contextlib.AsyncExitStack, *, clock: clock.Clock, nonces: clock.Nonces) -> None:
+        self._stack = stack
+        self._clock = clock
+        self._nonces = nonces
+        self._open: "dict[str, engine.Engine]" = {}
+
+    async def of(self, url: str) -> "engine.Engine":
+        from bloomweaver.adapters.engines.sqlite import engine
+
+        if url not in self._open:
+            if _scheme(url, known=DATABASES, what="database") == "sqlite":
+                _make_folder(_sqlite_path(url).parent)
+            opening = engine.open_engine(url, clock=self._clock, nonces=self._nonces)
+            self._open[url] = await self._stack.enter_async_context(opening)
+        return self._open[url]
+
+
+async def _queues(url: str, engines: _Engines, *, clock: clock.Clock) -> queues.Queues:
+    if _scheme(url, known=QUEUES, what="queues") == "mem":
+        from bloomweaver.adapters.queues import memory
+
+        return memory.MemoryQueues(clock=clock)
+    from bloomweaver.adapters.queues import sqlite
+
+    return sqlite.SqliteQueues(await engines.of(url))
+
+
+def _blobs(url: str, stack: contextlib.AsyncExitStack, *, clock: clock.Clock) -> blobs.Blobs:
+    if _scheme(url, known=BLOBS, what="blobs") == "mem":
+        from bloomweaver.adapters.blobs import memory
+
+        return memory.MemoryBlobs(clock=clock)
+    from bloomweaver.adapters.blobs import files
+
+    opened = files.FileBlobs(_folder(url), clock=clock)
+    stack.callback(opened.close)
+    return opened
+
+
+async def _vectors(url: str, engines: _Engines, stack: contextlib.AsyncExitStack) -> vectors.Vectors:
+    if _scheme(url, known=VECTORS, what="vectors") == "mem":
+        from bloomweaver.adapters.vectors import memory
+
+        return memory.MemoryVectors()
+    from bloomweaver.adapters.vectors import sqlite
+
+    opened = sqlite.SqliteVectors(await engines.of(url))
+    stack.callback(opened.close)
+    return opened
+
+
+def _scheme(url: str, *, known: Iterable[str], what: str) -> str:
+    scheme, separator, _ = url.partition("://")
+    if not separator or scheme not in known:
+        names = ", ".join(f"{name}://" for name in known)
+        detail = f"{url!r} is no address for {what}. This release knows {names}."
+        raise errors.ConfigurationError(Reason.INVALID_CONFIGURATION, detail)
+    return scheme
+
+
+def _sqlite_path(url: str) -> pathlib.Path:
+    return pathlib.Path(url.removeprefix("sqlite:///")).absolute()
+
+
+def _folder(url: str) -> pathlib.Path:
+    parts = urllib.parse.urlsplit(url)
+    path = pathlib.Path(urllib.parse.unquote(parts.path))
+    if parts.netloc or path == pathlib.Path("/") or not path.is_absolute():
+        detail = f"{url!r} is no folder. Write file:///folder, with three slashes, from the root."
+        raise errors.ConfigurationError(Reason.INVALID_CONFIGURATION, detail)
+    return path
+
+
+def _make_folder(folder: pathlib.Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        detail = f"The folder {folder} cannot be made: {error.strerror}."
+        raise errors.ConfigurationError(Reason.INVALID_CONFIGURATION, detail) from error
+
+
+async def _database(url: str, engines: _Engines) -> Database:
+    from bloomweaver.adapters.history import sqlite as histories
+    from bloomweaver.adapters.ledger import sqlite as ledgers
+    from bloomweaver.adapters.ledger import sqlite_healing as healings
+    from bloomweaver.adapters.registry import sqlite as registries
+
+    opened = await engines.of(url)
+    return Database(
+        ledgers.SqliteLedger(opened),
+        healings.SqliteHealing(opened),
+        registries.SqliteRegistry(opened),
+        histories.SqliteHistory(opened),
+    )
