@@ -53,6 +53,9 @@ class SqliteHealing:
         self._engine = engine
         self._now = engine.clock.now
 
+    async def now(self) -> float:
+        return self._now()
+
     async def stuck(self, *, limit: int, empty_lanes: frozenset[str] = frozenset()) -> list[healing.Stuck]:
         """See the port."""
         now = self._now()
