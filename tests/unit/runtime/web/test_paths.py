@@ -1,11 +1,18 @@
+import fastapi
 import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
+from bloomweaver.domain import errors
+from bloomweaver.domain.reasons import Reason
 from bloomweaver.runtime.web import answers, paths
 from tests.support import web
 
 DOCUMENTS = "/v1/collections/a/documents/"
+
+
+async def refuse() -> None:
+    raise errors.Refusal(Reason.FORBIDDEN)
 
 
 def documents():
@@ -26,6 +33,10 @@ def documents():
     @router.get("/v1/typed/{number}")
     async def typed(request: Request, number: int, limit: int = 5) -> Response:
         return answers.as_json({"number": number, "limit": limit})
+
+    @router.get("/v1/depending/{name}", dependencies=[fastapi.Depends(refuse)])
+    async def depending(request: Request, name: str) -> Response:
+        return answers.as_json({})
 
     return web.stack(router)
 
@@ -127,6 +138,10 @@ async def test_endpoints_with_parameters_of_their_own_go_the_frameworks_way():
         assert (await client.get("/v1/typed/7?limit=3")).json() == {"number": 7, "limit": 3}
         problem = (await client.get("/v1/typed/x?limit=y")).json()
     assert (problem["status"], [error["pointer"] for error in problem["errors"]]) == (422, ["/number", "/limit"])
+
+
+async def test_a_dependency_of_a_route_is_not_left_out():
+    assert (await asked("/v1/depending/x"))[0] == 403
 
 
 @pytest.mark.parametrize("document_id", ["a/b", "ü?#%", ".hidden", "a b"])

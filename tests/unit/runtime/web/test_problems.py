@@ -1,7 +1,7 @@
 import pytest
 import structlog
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from bloomweaver.domain import errors
 from bloomweaver.domain.reasons import Reason
@@ -117,3 +117,35 @@ def test_every_reason_that_refuses_a_request_is_in_the_table():
     asked = list(Reason)
     until = asked.index(Reason.INTERNAL_ERROR)
     assert [reason for reason in asked[: until + 1] if reason not in problems.TABLE] == []
+
+
+async def test_an_answer_that_has_begun_is_broken_off_and_not_begun_again():
+    router = paths.router()
+
+    @router.get("/stream")
+    async def stream(request: Request) -> Response:
+        async def parts():
+            yield b"one"
+            raise ZeroDivisionError
+
+        return StreamingResponse(parts())
+
+    messages = []
+
+    async def receive():
+        return {"type": "http.request", "body": b""}
+
+    async def send(message):
+        messages.append(message["type"])
+
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/stream",
+        "raw_path": b"/stream",
+        "query_string": b"",
+        "headers": [],
+    }
+    with structlog.testing.capture_logs(), pytest.raises(ZeroDivisionError):
+        await web.stack(router).app({**scope, "asgi": {"spec_version": "2.4"}}, receive, send)
+    assert messages.count("http.response.start") == 1
