@@ -1,7 +1,8 @@
 """The one table of URL schemes: which adapter a URL names, and how it is opened and closed.
 
-Invariants: adapters are imported only when their scheme is used; what shares a SQLite file shares its engine, and with it the
-writer and its commits; an unknown scheme is a ConfigurationError that names the known ones. Credentials are never in a URL.
+Invariants: adapters are imported only when their scheme is used; what shares a SQLite file shares its engine, and with
+it the writer and its commits; an unknown scheme is a ConfigurationError that names the known ones. A URL never holds
+credentials.
 """
 
 import contextlib
@@ -120,7 +121,7 @@ class _Engines:
         self._stack = stack
         self._clock = clock
         self._nonces = nonces
-        self._open: "dict[str, engine.Engine]" = {}
+        self._open: dict[str, engine.Engine] = {}
 
     async def of(self, url: str) -> "engine.Engine":
         from bloomweaver.adapters.engines.sqlite import engine
@@ -131,6 +132,22 @@ class _Engines:
             opening = engine.open_engine(url, clock=self._clock, nonces=self._nonces)
             self._open[url] = await self._stack.enter_async_context(opening)
         return self._open[url]
+
+
+async def _database(url: str, engines: _Engines) -> Database:
+    _scheme(url, known=DATABASES, what="database")
+    from bloomweaver.adapters.history import sqlite as histories
+    from bloomweaver.adapters.ledger import sqlite as ledgers
+    from bloomweaver.adapters.ledger import sqlite_healing as healers
+    from bloomweaver.adapters.registry import sqlite as registries
+
+    opened = await engines.of(url)
+    return Database(
+        ledger=ledgers.SqliteLedger(opened),
+        healing=healers.SqliteHealing(opened),
+        registry=registries.SqliteRegistry(opened),
+        history=histories.SqliteHistory(opened),
+    )
 
 
 async def _queues(url: str, engines: _Engines, *, clock: clock.Clock) -> queues.Queues:
@@ -195,18 +212,3 @@ def _make_folder(folder: pathlib.Path) -> None:
     except OSError as error:
         detail = f"The folder {folder} cannot be made: {error.strerror}."
         raise errors.ConfigurationError(Reason.INVALID_CONFIGURATION, detail) from error
-
-
-async def _database(url: str, engines: _Engines) -> Database:
-    from bloomweaver.adapters.history import sqlite as histories
-    from bloomweaver.adapters.ledger import sqlite as ledgers
-    from bloomweaver.adapters.ledger import sqlite_healing as healings
-    from bloomweaver.adapters.registry import sqlite as registries
-
-    opened = await engines.of(url)
-    return Database(
-        ledgers.SqliteLedger(opened),
-        healings.SqliteHealing(opened),
-        registries.SqliteRegistry(opened),
-        histories.SqliteHistory(opened),
-    )

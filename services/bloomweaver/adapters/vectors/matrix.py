@@ -5,17 +5,22 @@ without a lock and without a copy; a row that went is None in `names` from then 
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bloomweaver.adapters.vectors import records
+from bloomweaver.domain import filters
 from bloomweaver.domain.documents import Metadata
+from bloomweaver.domain.filters import Filter
 from bloomweaver.ports import vectors
 
 BLOCK_BYTES = 8 * 1024 * 1024
 FIRST_CANDIDATES = 64
+LAZY_CANDIDATES = 1000
 
 
 class Stored(NamedTuple):
@@ -38,7 +43,9 @@ class Matrix:
         self.seen = seen
         self.names: list[records.Name | None] = []
         self._places: dict[int, int] = {}
-        self._metadata: dict[str, Metadata] = {}
+        self._codes = array("I")
+        self._code_of: dict[str, int] = {}
+        self._metadata: list[Metadata] = []
         self._block_rows = max(1, BLOCK_BYTES // (4 * dimension))
         self._blocks: list[vectors.Vector] = []
 
@@ -66,7 +73,9 @@ class Matrix:
             done += len(part)
         for place, row in enumerate(stored, first):
             self._places[row.row] = place
-            self.names.append(records.Name(row.document_id, row.seq, row.idx, self._metadata_of(row.metadata_json)))
+            code = self._code(row.metadata_json)
+            self._codes.append(code)
+            self.names.append(records.Name(row.document_id, row.seq, row.idx, self._metadata[code]))
 
     def remove(self, rows: Iterable[int]) -> None:
         """Forget rows; unknown ones are ignored."""
@@ -75,13 +84,11 @@ class Matrix:
             if place is not None:
                 self.names[place] = None
 
-    def _metadata_of(self, text: str) -> Metadata:
-        """One object for equal texts: the chunks of a document share it."""
-        found = self._metadata.get(text)
-        if found is None:
-            fields = json.loads(text)
-            found = {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
-            self._metadata[text] = found
+    def passing(self, where: Filter, count: int) -> NDArray[np.bool_]:
+        """Which of the first `count` places pass the filter. Costs a look at each different metadata."""
+        codes = np.array(self._codes[:count])
+        verdicts = np.array([filters.matches(where, fields) for fields in self._metadata[: int(codes.max()) + 1]])
+        found: NDArray[np.bool_] = verdicts[codes]
         return found
 
     def scores(self, vector: vectors.Vector) -> vectors.Vector:
@@ -90,18 +97,36 @@ class Matrix:
         scores = np.empty(count, np.float32)
         for number, first in enumerate(range(0, count, self._block_rows)):
             end = min(first + self._block_rows, count)
-            np.dot(self._blocks[number][: end - first], vector, out=scores[first:end])
+            # Not np.dot: BLAS would share so big a product out to threads that spin for each other on a busy machine.
+            np.vecdot(self._blocks[number][: end - first], vector, out=scores[first:end])
         return scores
 
+    def _code(self, text: str) -> int:
+        """The place in `_metadata`: one object for equal texts, since the chunks of a document share theirs."""
+        code = self._code_of.get(text)
+        if code is None:
+            code = self._code_of[text] = len(self._metadata)
+            fields = json.loads(text)
+            self._metadata.append({k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+        return code
 
-def ranked(scores: vectors.Vector, *, wanted: int) -> Iterator[tuple[int, float]]:
-    """(place, score) by descending score, sorted in growing pieces, since few are looked at. Uses up `scores`."""
-    size, left = max(FIRST_CANDIDATES, 2 * wanted), len(scores)
+
+def ranked(
+    scores: vectors.Vector, *, wanted: int, narrow: Callable[[], NDArray[np.bool_]] | None = None
+) -> Iterator[tuple[int, float]]:
+    """(place, score) by descending score, sorted in growing pieces, since few are looked at. Uses up `scores`.
+
+    narrow: tells which places can matter at all; asked for once many were looked at and the filter let too few pass.
+    """
+    size, looked, left = max(FIRST_CANDIDATES, 2 * wanted), 0, len(scores)
     while left:
+        if narrow is not None and looked >= LAZY_CANDIDATES:
+            scores[~narrow()] = -np.inf
+            narrow, left = None, int(np.count_nonzero(scores > -np.inf))
+            continue
         size = min(size, left)
         places = np.argpartition(scores, -size)[-size:]
         places = places[np.argsort(-scores[places], kind="stable")]
         yield from zip(places.tolist(), scores[places].tolist(), strict=True)
         scores[places] = -np.inf
-        left -= size
-        size *= 8
+        looked, left, size = looked + size, left - size, size * 8

@@ -157,7 +157,8 @@ def _scan(
     matrix: matrices.Matrix, vector: vectors.Vector, *, k: int, where: Filter | None
 ) -> tuple[tuple[vectors.Match, ...], bool]:
     scores = matrix.scores(np.asarray(vector, np.float32))
-    return checks.best(matrices.ranked(scores, wanted=k), matrix.names, k=k, where=where)
+    narrow = functools.partial(matrix.passing, where, len(scores)) if where is not None else None
+    return checks.best(matrices.ranked(scores, wanted=k, narrow=narrow), matrix.names, k=k, where=where)
 
 
 @contextlib.asynccontextmanager
