@@ -100,12 +100,13 @@ class Consumer:
         try:
             async with self._heartbeat(batch):
                 for group in groups(batch):
-                    await self._handle(group)
+                    await self.handle(group)
         finally:
             self.progress.in_flight -= len(batch)
             free.release()
 
-    async def _handle(self, batch: Sequence[queues.Delivery]) -> None:
+    async def handle(self, batch: Sequence[queues.Delivery]) -> None:
+        """Work a batch and bring every hint in it to an end: acked, put off, or released."""
         if self._stopping.is_set():
             await self._release(batch, delay_seconds=0.0)
             return
@@ -131,8 +132,8 @@ class Consumer:
         self._log.exception("worker_failed", hints=len(batch))
         if len(batch) > 1:
             middle = len(batch) // 2
-            await self._handle(batch[:middle])
-            await self._handle(batch[middle:])
+            await self.handle(batch[:middle])
+            await self.handle(batch[middle:])
             return
         detail = f"Working on it raised {type(error).__name__}."
         failed = error if isinstance(error, WorkError) else RetryableError(Reason.READER_CRASHED, detail)
