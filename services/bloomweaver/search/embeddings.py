@@ -1,0 +1,98 @@
+"""Vectors for whoever asks in OpenAI's shape: texts, or token ids, of one model, never cut silently.
+
+It shares the batchers of indexing and search, so the vectors are those that stand in the index.
+"""
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from bloomweaver.domain import errors
+from bloomweaver.domain.reasons import Reason
+from bloomweaver.encoding import batcher
+from bloomweaver.ports import embedders
+
+MAX_INPUTS = 2048
+Inputs = Sequence[str] | Sequence[Sequence[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class ListedModel:
+    """A model as it is listed. limit: tokens of a document's text. state: `ready` or `available`."""
+
+    name: str
+    dimension: int
+    limit: int
+    state: str
+
+
+class Encoders(Protocol):
+    """The embedding models of this process."""
+
+    def listed(self) -> Sequence[ListedModel]:
+        """All that can be asked for, by name."""
+        ...
+
+    async def batcher(self, model: str) -> batcher.Batcher:
+        """Refusal(MODEL_NOT_FOUND), or TransientError(EMBEDDER_UNAVAILABLE) for one that cannot be loaded here."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """One row per input. tokens: of all inputs, without special tokens."""
+
+    vectors: embedders.Vectors
+    tokens: int
+
+
+class EmbeddingService:
+    """Embeds what a client sends."""
+
+    def __init__(self, encoders: Encoders) -> None:
+        self._encoders = encoders
+
+    def listed(self) -> Sequence[ListedModel]:
+        """The models that can be asked for."""
+        return self._encoders.listed()
+
+    async def embed(
+        self, inputs: Inputs, *, model: str, kind: models.Kind, owner: str, dimension: int | None = None
+    ) -> Embedded:
+        """Every input, or none: the first that cannot be embedded refuses the call."""
+        encoder = await self._encoders.batcher(model)
+        spec = encoder.embedder.spec
+        if dimension not in (None, spec.dimension):
+            detail = f"{model} has vectors of {spec.dimension} dimensions and no others"
+            raise errors.Refusal(Reason.INVALID_REQUEST, f"{detail}.", pointers=(("/dimensions", detail),))
+        encoded = await self._encode(encoder, inputs, spec, kind=kind, owner=owner)
+        failed = sorted(encoded.failures.items())
+        if failed:
+            index, error = failed[0]
+            if isinstance(error, errors.TransientError):
+                raise error
+            raise errors.Refusal(error.reason, error.detail, pointers=((f"/input/{index}", error.detail),))
+        if encoded.truncated:
+            index = min(encoded.truncated)
+            detail = f"longer than the {spec.room(kind)} tokens that {model} reads"
+            raise errors.Refusal(
+                Reason.TEXT_TOO_LONG, f"An input is {detail}.", pointers=((f"/input/{index}", detail),)
+            )
+        return Embedded(encoded.vectors, sum(encoded.tokens))
+
+    async def _encode(
+        self, encoder: batcher.Batcher, inputs: Inputs, spec: models.ModelSpec, *, kind: models.Kind, owner: str
+    ) -> batcher.Encoded:
+        texts = [item for item in inputs if isinstance(item, str)]
+        if texts:
+            return await encoder.encode_texts(texts, kind=kind, owner=owner, wait=False)
+        largest = spec.architecture.vocabulary if spec.architecture else 2**32
+        passages = []
+        for index, item in enumerate(inputs):
+            ids = [number for number in item if isinstance(number, int)]
+            if any(number >= largest for number in ids):
+                detail = f"a token id is below {largest}"
+                raise errors.Refusal(Reason.INVALID_REQUEST, f"{detail}.", pointers=((f"/input/{index}", detail),))
+            passages.append(embedders.Passage("", array("I", ids)))
+        return await encoder.encode(passages, kind=kind, owner=owner, wait=False)
