@@ -11,13 +11,15 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from bloomweaver.adapters import opening
 from bloomweaver.adapters.embedders import memory
 from bloomweaver.domain import chunking, documents, events, identity
 from bloomweaver.domain.events import Accepted, ChangeType, Lane
 from bloomweaver.embedder import service as embedder_service
 from bloomweaver.encoding import batcher
-from bloomweaver.ports import ledger, queues
+from bloomweaver.ports import ledger, queues, vectors
 from bloomweaver.reconciler import service as reconciler_service
 from bloomweaver.runtime import consumer
 from bloomweaver.search import service as search_service
@@ -126,6 +128,12 @@ class Pipeline:
         question = search_service.Question(query, (await self.collection(),), limit=limit)
         answer = await self.search.search(question)
         return [hit.chunk.ref.key.document_id for hit in answer.hits]
+
+    async def upsert_stray(self, uid: identity.CollectionUid, document_id: str, seq: int, pipe: identity.Pipe) -> None:
+        """A vector that no version owns, as a write leaves it that lands too late."""
+        (vector_id,) = identity.vector_ids(document_id, seq, pipe, 1)
+        record = vectors.Record(vector_id, document_id, seq, 0, np.eye(8, dtype=np.float32)[0], {})
+        await self.store.vectors.upsert(identity.namespace_of(self.deployment, uid, pipe), [record])
 
     async def stored_ids(self) -> set[str]:
         found: set[str] = set()

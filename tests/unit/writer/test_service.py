@@ -2,8 +2,6 @@
 
 from dataclasses import replace
 
-import numpy as np
-
 from bloomweaver.domain import identity
 from bloomweaver.domain.documents import State, VersionState
 from bloomweaver.domain.events import Hint
@@ -95,7 +93,7 @@ async def test_vectors_that_land_after_their_version_is_gone_are_removed_on_sigh
         pipe.clock.advance(601.0)
         await pipe.reconciler.round()
         await pipe.settle()
-        await _land_late(pipe, version.seq, version.pipe)
+        await pipe.upsert_stray(version.key.collection_uid, "a", version.seq, version.pipe)
 
         await pipe.find("one two three")
         await pipe.settle(only=["delete"])
@@ -113,14 +111,6 @@ async def test_strays_of_a_version_that_is_being_built_are_left_alone() -> None:
         await pipe.workers["delete"].work([hint])
 
         assert len(await pipe.stored_ids()) == version.n_chunks
-
-
-async def _land_late(pipe: pipelines.Pipeline, seq: int, name: identity.Pipe) -> None:
-    uid = (await pipe.collection()).uid
-    (vector_id,) = identity.vector_ids("a", seq, name, 1)
-    vector = np.eye(8, dtype=np.float32)[0]
-    record = vectors.Record(vector_id, "a", seq, 0, vector, {})
-    await pipe.store.vectors.upsert(identity.namespace_of(pipe.deployment, uid, name), [record])
 
 
 class _Lagging:
