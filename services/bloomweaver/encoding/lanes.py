@@ -80,6 +80,7 @@ class Lane:
         self._embedder = embedder
         self._kind = kind
         self._limits = limits
+        self._ceiling = limits.budget_tokens
         self._overhead = embedder.spec.max_tokens - embedder.spec.room(kind)
         self._owners: dict[str, deque[_Item]] = {}
         self._calls: set[Call] = set()
@@ -171,7 +172,8 @@ class Lane:
         except errors.WorkError as error:
             await self._isolate(wanted, error)
         except MemoryError as error:
-            self.figures.budget_tokens = max(_BUDGET_FLOOR_TOKENS, self.figures.budget_tokens // 2)
+            self._ceiling = max(_BUDGET_FLOOR_TOKENS, self.figures.budget_tokens // 2)
+            self.figures.budget_tokens = self._ceiling
             detail = f"out of memory: {error}"
             await self._isolate(wanted, errors.RetryableError(reasons.Reason.EMBEDDING_FAILED, detail))
         else:
@@ -232,4 +234,4 @@ class Lane:
             affordable = int(computed * self._limits.batch_seconds / seconds)
             now.budget_tokens = max(_BUDGET_FLOOR_TOKENS, min(now.budget_tokens, affordable))
         elif seconds < self._limits.batch_seconds / 2 and 2 * computed > now.budget_tokens:
-            now.budget_tokens = min(self._limits.budget_tokens, now.budget_tokens * 2)
+            now.budget_tokens = min(self._ceiling, now.budget_tokens * 2)

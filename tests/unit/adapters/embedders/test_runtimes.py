@@ -7,7 +7,7 @@ from array import array
 import numpy as np
 import pytest
 
-from bloomweaver.adapters.embedders import loading, local, tokenization
+from bloomweaver.adapters.embedders import loading, local, onnx_graph, tokenization
 from bloomweaver.domain import errors, models, reasons
 from bloomweaver.ports import embedders
 from tests.support import tiny_models
@@ -113,3 +113,47 @@ def test_a_tokenizer_of_another_model_is_refused(tmp_path):
     with pytest.raises(errors.ConfigurationError, match="tokenizer does not fit") as caught:
         asyncio.run(loading.open_embedder("onnx://tiny", models_dir=tmp_path, threads=1))
     assert caught.value.reason is reasons.Reason.MODEL_NOT_USABLE
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "onnx"])
+def test_another_family_runs_from_its_onnx_export(tmp_path, runtime):
+    directory = exported(tmp_path, width=tiny_models.HIDDEN)
+    embedder = asyncio.run(loading.open_embedder(f"{runtime}://other", models_dir=tmp_path, threads=1))
+    ids = list(embedder.tokenizer.encode(["the queue"])[0].ids)
+    found = embedded(embedder, ["the queue"])
+    mean = tiny_models.weights()["embeddings.word_embeddings.weight"][[2, *ids, 3]].mean(axis=0)
+    np.testing.assert_allclose(found[0], mean / np.linalg.norm(mean), atol=1e-5)
+    assert [file for file, _ in embedder.spec.digests] == ["model.onnx", "tokenizer.json"]
+    assert directory.is_dir()
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "onnx"])
+def test_an_export_with_another_output_is_refused(tmp_path, runtime):
+    exported(tmp_path, width=tiny_models.HIDDEN // 2)
+    with pytest.raises(errors.ConfigurationError, match=r"no output \(batch, length, 16\)"):
+        asyncio.run(loading.open_embedder(f"{runtime}://other", models_dir=tmp_path, threads=1))
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "onnx"])
+def test_an_export_that_wants_more_than_text_is_refused(tmp_path, runtime):
+    exported(tmp_path, width=tiny_models.HIDDEN, ids="pixel_values")
+    with pytest.raises(errors.ConfigurationError, match="pixel_values"):
+        asyncio.run(loading.open_embedder(f"{runtime}://other", models_dir=tmp_path, threads=1))
+
+
+def exported(models_dir, *, width, ids="input_ids"):
+    """A directory of another family whose encoder is one look-up, as an ONNX file."""
+    directory = tiny_models.write(models_dir / "other")
+    (directory / "config.json").write_text(json.dumps(tiny_models.config() | {"model_type": "roberta"}))
+    table = np.ascontiguousarray(tiny_models.weights()["embeddings.word_embeddings.weight"][:, :width])
+    field, number = onnx_graph._field, onnx_graph._number
+    initializer = (
+        number(1, len(table)) + number(1, width) + number(2, 1) + field(8, b"table") + field(9, table.tobytes())
+    )
+    node = field(1, b"table") + field(1, ids.encode()) + field(2, b"last_hidden_state") + field(4, b"Gather")
+    inputs = [onnx_graph._value(name, 7, ("batch", "length")) for name in (ids, "attention_mask")]
+    graph = field(1, node) + field(2, b"other") + field(5, initializer)
+    graph += b"".join(field(11, each) for each in inputs)
+    graph += field(12, onnx_graph._value("last_hidden_state", 1, ("batch", "length", width)))
+    (directory / "model.onnx").write_bytes(number(1, 9) + field(8, field(1, b"") + number(2, 17)) + field(7, graph))
+    return directory
