@@ -62,6 +62,8 @@ class Pipeline:
     workers: dict[str, queues.Worker]
     deployment: str
     flips: list[tuple[str, float]]
+    nonces: CountingNonces
+    encoder: batcher.Batcher
 
     @property
     def ledger(self) -> ledger.Ledger:
@@ -244,4 +246,6 @@ async def _assemble(
         workers=workers,
         deployment=deployment,
         flips=flips,
+        nonces=nonces,
+        encoder=encoder,
     )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from bloomweaver.domain import errors
+from bloomweaver.domain import errors, models
 from bloomweaver.domain.reasons import Reason
 from bloomweaver.encoding import batcher
 from bloomweaver.ports import embedders
