@@ -1,6 +1,7 @@
 """The batcher over the in-memory embedder: sharing, isolation, fairness, bounds."""
 
 import asyncio
+import random
 from array import array
 
 import numpy as np
@@ -10,6 +11,7 @@ from bloomweaver.adapters.embedders import memory
 from bloomweaver.domain import errors, models, reasons
 from bloomweaver.encoding import batcher
 from bloomweaver.ports import embedders
+from bloomweaver.testing import loop
 
 DOCUMENT, QUERY = models.Kind.DOCUMENT, models.Kind.QUERY
 
@@ -284,16 +286,16 @@ async def test_the_budget_follows_the_speed_of_the_machine():
     class Slow(memory.MemoryEmbedder):
         async def embed(self, passages, kind):
             # Time passes only on the loop's clock.
-            loop.offset += 0.0002 * 16 * len(passages)
+            clock.offset += 0.0002 * 16 * len(passages)
             return await super().embed(passages, kind)
 
-    loop = _Clock(asyncio.get_running_loop())
+    clock = _Clock(asyncio.get_running_loop())
     try:
         async with batcher.Batcher(Slow(memory.spec_of()), limits=batcher.Limits(batch_seconds=0.1)) as encoder:
             await encoder.encode_texts(["word"] * 200, kind=DOCUMENT)
             figures = encoder.figures()[DOCUMENT]
     finally:
-        loop.restore()
+        clock.restore()
     assert 400 <= figures.budget_tokens <= 520
     assert figures.tokens_per_second > 0
 
@@ -321,3 +323,28 @@ async def test_the_figures_tell_how_full_the_batches_were():
         await encoder.encode_texts(["one two three four"] * 4, kind=DOCUMENT)
         figures = encoder.figures()[DOCUMENT]
     assert figures.fill == (4 + 2) / 16
+
+
+def test_on_a_virtual_clock_the_same_seed_makes_the_same_batches():
+    def history(seed):
+        made = loop.VirtualLoop(random.Random(seed))
+        embedder = Gated()
+
+        async def several():
+            async with batcher.Batcher(embedder, limits=batcher.Limits(window_passages=8)) as encoder:
+                embedder.gate.set()
+                await asyncio.gather(
+                    *(
+                        encoder.encode_texts([f"{name} {n}" for n in range(5)], kind=DOCUMENT, owner=name)
+                        for name in "abc"
+                    )
+                )
+
+        try:
+            made.run_until_complete(several())
+        finally:
+            made.close()
+        return embedder.batches
+
+    assert history(1) == history(1)
+    assert any(history(seed) != history(1) for seed in range(2, 9))

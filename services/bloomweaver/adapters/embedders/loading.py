@@ -57,7 +57,10 @@ async def open_embedder(url: str, *, models_dir: Path, threads: int, hub_url: st
 
 
 def resolve(model: str, *, models_dir: Path) -> models.ModelSpec:
-    """The spec of a model by name or path, digests included, without loading it; Refusal if there is none."""
+    """The spec of a model by name or path, digests included, without loading it; Refusal if there is none.
+
+    Hashes the files of a model that is not in the table: call it in a thread.
+    """
     provided = models.PROVIDED.get(model)
     if provided is not None:
         return provided
@@ -72,7 +75,7 @@ def resolve(model: str, *, models_dir: Path) -> models.ModelSpec:
 
 
 def listing(*, models_dir: Path) -> list[Listed]:
-    """The provided models and those in the models directory, by name."""
+    """The provided models and those in the models directory, by name. Hashes nothing: digests are those recorded."""
     listed = [_listed_provided(spec, models_dir) for spec in models.PROVIDED.values()]
     found = sorted(path for path in models_dir.iterdir() if path.is_dir()) if models_dir.is_dir() else []
     listed += [
@@ -155,10 +158,12 @@ def _listed_provided(spec: models.ModelSpec, models_dir: Path) -> Listed:
 
 
 def _listed_directory(directory: Path, models_dir: Path) -> Listed:
+    source = models.Source(models.Origin.DIRECTORY, str(directory))
     try:
-        return Listed(resolve(directory.name, models_dir=models_dir), State.READY)
+        spec = model_files.describe(directory, name=directory.name, source=source)
+        model_files.artefact_of(directory, spec)
+        return Listed(model_files.recorded(spec, _record(directory, models_dir)), State.READY)
     except errors.ConfigurationError as error:
-        source = models.Source(models.Origin.DIRECTORY, str(directory))
         empty = models.ModelSpec(
             name=directory.name, source=source, dimension=0, max_tokens=0, pooling=models.Pooling.MEAN
         )

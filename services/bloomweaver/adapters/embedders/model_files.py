@@ -114,6 +114,11 @@ def verified(spec: models.ModelSpec, directory: Path, *, record: Path | None = N
     return dataclasses.replace(spec, digests=tuple(sorted(found.items())))
 
 
+def recorded(spec: models.ModelSpec, record: Path) -> models.ModelSpec:
+    """The spec with the digests of its first use, if there was one; reads no weights."""
+    return dataclasses.replace(spec, digests=tuple(sorted(_json(record, optional=True).items())))
+
+
 def digest(path: Path) -> str:
     """sha256 in hex."""
     with path.open("rb") as file:

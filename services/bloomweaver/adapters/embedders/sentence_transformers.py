@@ -25,12 +25,12 @@ except ImportError as error:
         "sentence-transformers:// needs the extra: pip install 'bloomweaver[sentence-transformers]'"
     ) from error
 
-# The batcher bounds a batch in padded tokens; this only keeps the library from splitting it again.
-_BATCH = 4_096
+# A bound on the memory of one call, in padded tokens; the batcher's budget decides below it.
+_CALL_TOKENS = 65_536
 
 
 class SentenceTransformersEmbedder:
-    """One torch model for both lanes: torch serialises on the device, so one thread serves them in turn."""
+    """One torch model for both lanes, with a thread each: the device takes their batches in turn."""
 
     def __init__(
         self,
@@ -50,17 +50,19 @@ class SentenceTransformersEmbedder:
         if not passages:
             return np.empty((0, self.spec.dimension), np.float32)
         texts = [self.spec.prefix(kind) + passage.text for passage in passages]
-        return await asyncio.get_running_loop().run_in_executor(self._threads[kind], self._embed, texts)
+        longest = max(len(passage.ids) for passage in passages) + self.spec.max_tokens - self.spec.room(kind)
+        batch = max(1, _CALL_TOKENS // longest)
+        return await asyncio.get_running_loop().run_in_executor(self._threads[kind], self._embed, texts, batch)
 
     async def aclose(self) -> None:
         for thread in self._threads.values():
             await asyncio.to_thread(thread.shutdown, cancel_futures=True)
 
-    def _embed(self, texts: Sequence[str]) -> embedders.Vectors:
+    def _embed(self, texts: Sequence[str], batch: int) -> embedders.Vectors:
         try:
             pooled = self._model.encode(
                 list(texts),
-                batch_size=_BATCH,
+                batch_size=batch,
                 convert_to_tensor=True,
                 normalize_embeddings=False,
                 show_progress_bar=False,
