@@ -37,7 +37,7 @@ class Stored(NamedTuple):
 class Matrix:
     """namespace: the row id of the namespace it was read from. seen: up to which position."""
 
-    def __init__(self, namespace: int, *, dimension: int, seen: int) -> None:
+    def __init__(self, namespace: int, *, dimension: int, seen: int, block_bytes: int = BLOCK_BYTES) -> None:
         self.namespace = namespace
         self.dimension = dimension
         self.seen = seen
@@ -46,7 +46,7 @@ class Matrix:
         self._codes = array("I")
         self._code_of: dict[str, int] = {}
         self._metadata: list[Metadata] = []
-        self._block_rows = max(1, BLOCK_BYTES // (4 * dimension))
+        self._block_rows = max(1, block_bytes // (4 * dimension))
         self._blocks: list[vectors.Vector] = []
 
     @property
