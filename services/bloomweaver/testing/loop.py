@@ -1,0 +1,194 @@
+"""A virtual-time event loop and simulated processes on it: production coroutines, without their waiting.
+
+Invariant: two runs with the same seed do the same in the same order. Time jumps to the next timer, the order of what is
+ready is drawn from the seed, nothing runs in a thread, and no hash order or garbage collection decides anything.
+"""
+
+import asyncio
+import contextvars
+import heapq
+import random
+from asyncio import events
+from collections.abc import Callable, Coroutine
+from concurrent import futures
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+EPOCH_SECONDS = 1_800_000_000.0
+
+
+class Killed(BaseException):
+    """The simulated process was killed: nothing of it happens any more. Not an Exception, so that no handler outlives it."""
+
+
+class Lost(Exception):
+    """The process died while it worked on a request; whether it did it is unknown, as for a closed connection."""
+
+
+class Deadlock(RuntimeError):
+    """Nothing is ready and no timer is set, so the awaited result can never come."""
+
+
+class VirtualLoop(asyncio.BaseEventLoop):
+    """`time()` is virtual seconds since the loop was made. What is ready at one moment runs in an order drawn from rng."""
+
+    def __init__(self, rng: random.Random) -> None:
+        super().__init__()
+        self._virtual_now = 0.0
+        self._rng = rng
+        self.turns = 0
+        self.set_task_factory(_tracked_task)
+
+    def time(self) -> float:
+        return self._virtual_now
+
+    def run_in_executor(
+        self, executor: futures.Executor | None, func: Callable[..., T], *args: Any
+    ) -> asyncio.Future[T]:
+        """Runs at once, in line: threads would bring in the machine's own timing."""
+        future: asyncio.Future[T] = self.create_future()
+        try:
+            future.set_result(func(*args))
+        except Exception as error:  # noqa: BLE001 - handed to the caller, as an executor does
+            future.set_exception(error)
+        return future
+
+    def _run_once(self) -> None:
+        """One turn: what BaseEventLoop does, with a jump in place of the selector."""
+        scheduled: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]  # of BaseEventLoop
+        ready = self._ready  # type: ignore[attr-defined]  # of BaseEventLoop
+        while scheduled and scheduled[0].cancelled():
+            _unscheduled(heapq.heappop(scheduled))
+        if not ready:
+            if not scheduled:
+                raise Deadlock("nothing is ready and no timer is set")
+            self._virtual_now = max(self._virtual_now, scheduled[0].when())
+        while scheduled and scheduled[0].when() <= self._virtual_now:
+            ready.append(_unscheduled(heapq.heappop(scheduled)))
+        turn: list[events.Handle] = list(ready)
+        ready.clear()
+        if len(turn) > 1:
+            self._rng.shuffle(turn)
+        self.turns += len(turn)
+        for handle in turn:
+            if not handle.cancelled():
+                handle._run()
+
+    def _write_to_self(self) -> None:
+        """There is no selector to wake."""
+
+    def _process_events(self, event_list: object) -> None:
+        """There are no events but timers."""
+
+
+def _unscheduled(handle: asyncio.TimerHandle) -> asyncio.TimerHandle:
+    handle._scheduled = False  # type: ignore[attr-defined]  # BaseEventLoop's own bookkeeping
+    return handle
+
+
+class Host:
+    """A simulated process: the tasks that were started in it, alive until killed. A restart is another Host."""
+
+    def __init__(self, name: str, *, loop: VirtualLoop, skew_seconds: float = 0.0) -> None:
+        self.name = name
+        self.skew_seconds = skew_seconds
+        self.alive = True
+        self.frozen_until = 0.0
+        self.failures: list[BaseException] = []
+        self._loop = loop
+        self._numbered: dict[int, asyncio.Task[Any]] = {}
+        self._next = 0
+
+    def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """A task of this process; all that it starts belongs to it as well. Its failure is kept in `failures`."""
+        context = contextvars.copy_context()
+        context.run(_HOST.set, self)
+        task = self._loop.create_task(work, context=context)
+        task.add_done_callback(self._ended)
+        return task
+
+    async def call(self, work: Coroutine[Any, Any, T]) -> T:
+        """A request to this process: its answer, or Lost when the process dies before it is given."""
+        if not self.alive:
+            work.close()
+            raise Lost
+        context = contextvars.copy_context()
+        context.run(_HOST.set, self)
+        task = self._loop.create_task(work, context=context)
+        try:
+            await asyncio.wait((task,))
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        if not self.alive or task.cancelled():
+            raise Lost
+        return task.result()
+
+    def kill(self) -> None:
+        """As kill -9: every port call from now on raises Killed, so that no clean-up reaches the outside."""
+        self.alive = False
+        for task in list(self._numbered.values()):
+            task.cancel()
+
+    def check(self) -> None:
+        """Raise Killed in a dead process."""
+        if not self.alive:
+            raise Killed(self.name)
+
+    def adopt(self, task: asyncio.Task[Any]) -> None:
+        """Called by the loop for every task that is made inside this process."""
+        number = self._next
+        self._next += 1
+        self._numbered[number] = task
+        task.add_done_callback(lambda ended: self._forget(number, ended))
+        if not self.alive:
+            task.cancel()
+
+    def _forget(self, number: int, task: asyncio.Task[Any]) -> None:
+        del self._numbered[number]
+        if not self.alive and not task.cancelled():
+            task.exception()  # retrieved: what a dead process had to say is of no interest
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        if self.alive and not task.cancelled() and (error := task.exception()) is not None:
+            self.failures.append(error)
+
+
+_HOST: contextvars.ContextVar[Host | None] = contextvars.ContextVar("simulated_host", default=None)
+
+
+def _tracked_task(loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> asyncio.Task[Any]:
+    task: asyncio.Task[Any] = asyncio.Task(coro, loop=loop, **options)
+    context = options.get("context")
+    host = context.get(_HOST) if context is not None else _HOST.get()
+    if host is not None:
+        host.adopt(task)
+    return task
+
+
+class VirtualClock:
+    """The clock port of one simulated process: virtual time, its wall clock off by the host's skew."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, skew_seconds: float = 0.0) -> None:
+        self._loop = loop
+        self._offset = EPOCH_SECONDS + skew_seconds
+
+    def now(self) -> float:
+        return self._offset + self._loop.time()
+
+    def monotonic(self) -> float:
+        return self._loop.time()
+
+
+class SeededNonces:
+    """The nonces port, drawn from the seed."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+
+    def nonce(self) -> str:
+        return f"{self._rng.getrandbits(128):032x}"
+
+    def secret(self, size_bytes: int) -> bytes:
+        return self._rng.randbytes(size_bytes)

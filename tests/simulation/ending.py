@@ -1,0 +1,188 @@
+"""The end of a history: the faults stop, everything has to converge, then be clean. Here the stores are looked at too.
+
+I7 convergence, I8 no garbage, I9 nothing acknowledged is lost, I17 nothing deleted is left anywhere.
+"""
+
+import asyncio
+
+from bloomweaver.domain import identity
+from bloomweaver.domain.documents import Collection, DocumentKey, VersionState
+from bloomweaver.domain.errors import BloomWeaverError
+from bloomweaver.domain.events import Outcome
+from bloomweaver.domain.identity import CollectionUid, DocumentId, TenantId
+from bloomweaver.ports.ledger import Look
+from tests.simulation import clients, databases, histories, oracle, people, world
+
+CONVERGENCE_SECONDS = 3 * 3600.0
+STEP_SECONDS = 60.0
+PRESENT = (VersionState.INTENT, VersionState.READY, VersionState.LIVE)
+
+
+async def resolve(world_: world.World) -> None:
+    """What became of the operations that never got an answer: the stored event tells, as `GET /v1/events/{id}` does."""
+    database = world_.database
+    for op in world_.history.operations:
+        if op.outcome is not None or op.refused is not None:
+            continue
+        for uid in world_.lives[op.place.tenant, op.place.collection]:
+            stored = await database.ledger.event(uid, source="", event_id=op.event_id)
+            if stored is not None:
+                op.outcome, op.seq, op.uid = str(stored.outcome), stored.seq, uid
+
+
+async def check_events(world_: world.World) -> None:
+    """I9: every acknowledged event of a collection that is still there is in the ledger, as it was answered."""
+    for op in world_.history.operations:
+        if op.ended is None or op.outcome is None or op.uid in world_.removed:
+            continue
+        stored = await world_.database.ledger.event(CollectionUid(op.uid), source="", event_id=op.event_id)
+        if stored is None or (str(stored.outcome), stored.seq) != (op.outcome, op.seq):
+            world_.history.violated("I9", world_.loop.time(), f"{op} was {op.outcome} seq {op.seq}, stored: {stored}")
+
+
+async def settle(world_: world.World) -> None:
+    """The faults stop; everything has to come to rest within the bound."""
+    world_.chaos.calm = True
+    world_.chaos.outages.clear()
+    world_.off.clear()
+    for name in world_.roles:
+        world_.resume(name)
+    deadline = world_.loop.time() + CONVERGENCE_SECONDS
+    while (waiting := await unsettled(world_)) and world_.loop.time() < deadline:
+        await asyncio.sleep(STEP_SECONDS)
+    for look in waiting:
+        what = f"{look.row.key.document_id} waits at the end: {look.row}, {look.versions}, {look.generation}"
+        world_.history.violated("I7", world_.loop.time(), what)
+
+
+async def unsettled(world_: world.World) -> list[Look]:
+    """Documents that are not yet where they have to be."""
+    found = []
+    for look in await looks(world_):
+        row = look.row
+        done = row.tomb or row.failed or row.live == row.seq
+        if not done:
+            found.append(look)
+    return found
+
+
+async def looks(world_: world.World) -> list[Look]:
+    """Every document of every collection that is still there."""
+    keys = []
+    for collection in await world_.database.registry.collections():
+        names = {op.place.document for op in world_.history.operations if op.uid == collection.uid}
+        keys += [DocumentKey(collection.uid, DocumentId(name)) for name in sorted(names)]
+    return [look for look in await world_.database.ledger.look(keys) if look is not None]
+
+
+async def check_convergence(world_: world.World) -> None:
+    """I7: the last searches show exactly what was last accepted."""
+    names: dict[str, Collection] = {c.uid: c for c in await world_.database.registry.collections()}
+    finals = {}
+    for collection in names.values():
+        finals[collection.uid] = await people.search(world_, collection.tenant, collection.name, final=True)
+    rows = {(look.row.key.collection_uid, look.row.key.document_id): look.row for look in await looks(world_)}
+    judge = oracle.Oracle(world_.history)
+    judge.judge()
+    for uid, document, expected in judge.expected():
+        row = rows.get((CollectionUid(uid), DocumentId(document)))
+        if uid not in finals or (row is not None and row.failed):
+            _check_failed(world_, document, expected)
+            continue
+        hits = [hit for hit in finals[uid].hits or () if hit.document == document]
+        words = {word for hit in hits for word in hit.text.split()}
+        wanted = set(expected.words) if expected is not None else set()
+        if words != wanted:
+            what = f"{document} of {uid} shows {sorted(words)}, last accepted was {expected}: {sorted(wanted)}"
+            world_.history.violated("I7", world_.loop.time(), what)
+
+
+def _check_failed(world_: world.World, document: str, expected: histories.Operation | None) -> None:
+    """I16: a document may only have failed if its text was bad, or its blob was really lost."""
+    if expected is not None and expected.fate is None and not world_.plan.lost_blobs and not world_.lossy:
+        world_.history.violated("I16", world_.loop.time(), f"{document} failed, but {expected} is a good text")
+
+
+async def clean_up(world_: world.World) -> None:
+    """Days pass: second removals, erasure of text, a sweep. Only what cleans is running."""
+    world_.kill_all()
+    world_.off.clear()
+    await world_.pass_time(90_000.0)
+    for name in ("writer-delete-1", "reconciler-1"):
+        world_.start(name)
+    service = world_.running["reconciler-1"].service
+    for _ in range(4):
+        await service.round()
+        await asyncio.sleep(STEP_SECONDS)
+    for _ in range(3):
+        await _sweep(world_)
+        for _ in range(2):
+            await asyncio.sleep(700.0)
+            await service.round()
+            await asyncio.sleep(5.0)
+
+
+async def _sweep(world_: world.World) -> None:
+    try:
+        await world_.running["reconciler-1"].service.sweeper.sweep(force=False)
+    except BloomWeaverError as error:
+        world_.history.violated("I8", world_.loop.time(), f"the sweep was refused: {error}")
+
+
+async def check_stores(world_: world.World) -> None:
+    """I8: the store holds the vectors of what is shown and nothing else; queues are empty."""
+    wanted: set[tuple[str, str]] = set()
+    for look in await looks(world_):
+        key = look.row.key
+        for version in look.versions:
+            if version.state in PRESENT and look.generation.pipeline(version.pipe) is not None:
+                namespace = identity.namespace_of(world_.deployment, key.collection_uid, version.pipe)
+                ids = identity.vector_ids(key.document_id, version.seq, version.pipe, version.n_chunks)
+                wanted.update((namespace, name) for name in ids)
+    held = set()
+    for namespace in await world_.vectors.primary.namespaces(""):
+        async for page in world_.vectors.primary.ids(namespace):
+            held.update((namespace, name) for name in page)
+    now = world_.loop.time()
+    if held - wanted:
+        world_.history.violated("I8", now, f"garbage in the store: {sorted(held - wanted)[:4]}")
+    if wanted - held:
+        world_.history.violated("I3", now, f"vectors are missing in the store: {sorted(wanted - held)[:4]}")
+    for queue, depth in (await world_.queues.depths()).items():
+        if depth.dead:
+            world_.history.violated("I8", now, f"{queue} still holds dead letters: {depth}")
+
+
+async def check_erasure(world_: world.World) -> None:
+    """I17: no word that only deleted or replaced texts held is anywhere: not in rows, not in blobs."""
+    shown: set[str] = set()
+    for look in await looks(world_):
+        keep = {look.row.live, look.row.seq} if not look.row.tomb else set()
+        for op in world_.history.operations:
+            if op.uid == look.row.key.collection_uid and op.place.document == look.row.key.document_id and keep:
+                shown |= op.words  # an older text may live on in revisions that a patch or a re-index still names
+    gone = {word for op in world_.history.operations for word in op.words if op.outcome} - shown
+    marks = {word for word in gone if word.startswith(clients.TEXT_MARK)}
+    left = databases.words_left(world_.database, marks)
+    for key, (data, _) in world_.blobs._held.items():
+        left |= {f"{word} in blob {key}" for word in marks if word.encode() in data}
+    if left:
+        world_.history.violated("I17", world_.loop.time(), f"text of deleted documents is left: {sorted(left)[:4]}")
+
+
+async def check_blobs(world_: world.World) -> None:
+    """I8: every blob that is left is named by a revision or a version."""
+    for collection in await world_.database.registry.collections():
+        prefix = identity.blob_prefix(world_.deployment, collection.uid)
+        keys = [key for key in world_.blobs._held if key.startswith(prefix)]
+        owned = await world_.database.healing.owned_blobs(collection.uid, keys)
+        if set(keys) - owned:
+            what = f"blobs that nobody owns: {sorted(set(keys) - owned)[:3]}"
+            world_.history.violated("I8", world_.loop.time(), what)
+    alive = {c.uid for c in await world_.database.registry.collections()}
+    strays = [key for key in world_.blobs._held if key.split("/")[1] not in alive]
+    if strays:
+        world_.history.violated("I8", world_.loop.time(), f"blobs of deleted collections: {strays[:3]}")
+
+
+__all__ = ["Outcome", "TenantId", "check_blobs", "check_convergence", "check_erasure", "check_events", "check_stores"]

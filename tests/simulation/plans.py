@@ -1,0 +1,149 @@
+"""What one history is made of, all drawn from its seed: which faults, how many, which clients, which operators.
+
+Every fault is switched on in some histories and off in others (swizzling), so that each is met alone, in pairs and in
+crowds. About a third of the histories never calm down and are judged by safety alone.
+"""
+
+import random
+from dataclasses import dataclass, replace
+
+from bloomweaver.testing import chaos
+
+QUERY = "alpha beta gamma"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The parameters of one history. Times are virtual seconds.
+
+    bounded: the faults end, and everything has to converge. cold: (space number, begins, ends) without embedders.
+    releases: which revisions the embedders of one space can run, one entry per process.
+    """
+
+    seed: int
+    bounded: bool = True
+    active_seconds: float = 900.0
+    rates: chaos.Rates = chaos.Rates()
+    outages: tuple[tuple[str, float, float], ...] = ()
+    cold: tuple[tuple[int, float, float], ...] = ()
+    documents: int = 2
+    operations: int = 4
+    searches: int = 14
+    delete_share: float = 0.2
+    resend_share: float = 0.2
+    source_ordered: tuple[bool, bool] = (False, True)
+    reordering_seconds: float = 60.0
+    fate_share: float = 0.0
+    reindexes: int = 0
+    soak_seconds: float = 120.0
+    remade_collection: bool = False
+    releases: tuple[frozenset[str], ...] = (frozenset({"1"}), frozenset({"1"}))
+    skew_seconds: float = 0.0
+    replicas: int = 1
+    reconcilers: int = 1
+    round_seconds: float = 60.0
+    sweep_seconds: float = 600.0
+    lost_blobs: int = 0
+    patches: bool = True
+    client_patience_seconds: float = 30.0
+
+
+SAFE = chaos.Rates(latency_seconds=0.01)
+
+
+def calm(seed: int) -> Plan:
+    """No fault at all."""
+    return Plan(seed, rates=SAFE, replicas=0)
+
+
+def drawn(seed: int) -> Plan:
+    """The plan of a seed."""
+    rng = random.Random(f"plan/{seed}")
+    active = rng.choice([400.0, 700.0, 1000.0])
+    plan = Plan(
+        seed,
+        bounded=rng.random() < 0.7,
+        active_seconds=active,
+        rates=_rates(rng),
+        outages=_outages(rng, active),
+        cold=_cold(rng, active),
+        documents=rng.choice([1, 2, 2, 3]),
+        operations=rng.randint(2, 6),
+        searches=rng.choice([10, 14, 20]),
+        delete_share=rng.choice([0.1, 0.25, 0.4]),
+        resend_share=rng.choice([0.0, 0.2, 0.4]),
+        source_ordered=(rng.random() < 0.5, rng.random() < 0.5),
+        reordering_seconds=rng.choice([1.0, 60.0, 200.0]),
+        fate_share=rng.choice([0.0, 0.0, 0.0, 0.15]),
+        replicas=rng.choice([0, 1, 1, 2]),
+        reconcilers=rng.choice([1, 1, 2]),
+        round_seconds=rng.choice([40.0, 60.0, 90.0]),
+        sweep_seconds=rng.choice([300.0, 900.0, 86_400.0]),
+        skew_seconds=rng.choice([0.0, 0.0, 240.0]),
+        lost_blobs=rng.choice([0, 0, 0, 1]),
+    )
+    return _with_operators(plan, rng)
+
+
+def _with_operators(plan: Plan, rng: random.Random) -> Plan:
+    releases = rng.choice(
+        [
+            (frozenset({"1"}), frozenset({"1"})),
+            (frozenset({"1"}), frozenset({"1", "2"})),
+            (frozenset({"1", "2"}), frozenset({"2"})),
+        ]
+    )
+    return replace(
+        plan,
+        reindexes=rng.choice([0, 0, 1, 2, 3]),
+        soak_seconds=rng.choice([20.0, 120.0, 400.0]),
+        remade_collection=rng.random() < 0.25,
+        releases=releases,
+    )
+
+
+def _rates(rng: random.Random) -> chaos.Rates:
+    heavy = rng.choice([0.3, 1.0, 1.0, 2.0])
+
+    def some(rate: float, *, share: float = 0.6) -> float:
+        return rate * heavy if rng.random() < share else 0.0
+
+    return chaos.Rates(
+        latency_seconds=rng.choice([0.002, 0.05, 0.5]),
+        slow=some(0.01),
+        slow_seconds=rng.choice([20.0, 60.0]),
+        crash=some(0.01),
+        restart_seconds=rng.choice([1.0, 30.0]),
+        freeze=some(0.003),
+        throttle=some(0.02),
+        lost_answer=some(0.01),
+        hint_lost=some(0.05),
+        hint_doubled=some(0.1),
+        hint_delayed=some(0.1),
+        hint_delay_seconds=rng.choice([10.0, 120.0, 400.0]),
+        late_write=some(0.04),
+        late_seconds=rng.choice([20.0, 400.0]),
+        partial_write=some(0.05),
+        blob_absent=some(0.03, share=0.4),
+        lag_seconds=rng.choice([0.0, 0.3, 4.0]),
+        before_rows=some(0.25, share=0.5),
+        before_rows_seconds=rng.choice([5.0, 90.0]),
+    )
+
+
+def _outages(rng: random.Random, active: float) -> tuple[tuple[str, float, float], ...]:
+    """Links go one by one and come back in another order."""
+    found = []
+    for port in ("ledger", "blobs", "queues", "vectors"):
+        if rng.random() < 0.3:
+            begins = rng.random() * active
+            found.append((port, begins, begins + rng.random() * 90.0))
+    return tuple(found)
+
+
+def _cold(rng: random.Random, active: float) -> tuple[tuple[int, float, float], ...]:
+    found = []
+    for _ in range(rng.choice([0, 1, 2])):
+        begins = rng.random() * active * 0.7
+        found.append((rng.randrange(2), begins, begins + rng.uniform(60.0, 360.0)))
+    return tuple(found)

@@ -1,0 +1,156 @@
+"""What is watched inside a history: how often each interesting thing happened, and the invariants that no client can see.
+
+A tap looks at what passes a port at the very moment of its effect; it never changes anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bloomweaver.domain import identity, steps
+from bloomweaver.domain.documents import DocumentKey, Row, VersionState
+from bloomweaver.domain.events import Accepted, Lane, Outcome
+from bloomweaver.ports import ledger, queues
+from bloomweaver.reconciler import service as reconciler_service
+
+if TYPE_CHECKING:
+    from bloomweaver.domain.reasons import Reason
+    from tests.simulation import world as worlds
+
+
+class Taps:
+    """The taps of one history; counts go to the chaos's counters, violations to the history."""
+
+    def __init__(self, world: worlds.World) -> None:
+        self._world = world
+        self._counts = world.chaos.counts
+        self._newest: dict[DocumentKey, Row] = {}
+        self._methods: dict[str, Callable[[tuple[Any, ...], Any], None]] = {
+            "accept": self._accepted,
+            "look": self._looked,
+            "rows": self._rows,
+            "intend": self._intended,
+            "settle": self._settled,
+            "visible": self._visible,
+            "owners": self._owners,
+            "promote": self._counted_generation("promoted", "promote_refused"),
+            "roll_back": self._counted_generation("rolled_back", "roll_back_refused"),
+            "end_soak": self._counted_generation("soak_ended", "soak_end_lost"),
+            "build": self._counted_generation("generation_changed", "generation_lost"),
+            "garbage": self._garbage,
+        }
+
+    def seen(self, host: str, method: str, args: tuple[Any, ...], result: Any) -> None:
+        """A call to the database took effect."""
+        tap = self._methods.get(method)
+        if tap is not None:
+            tap(args, result)
+
+    def troubled(self, reason: Reason) -> None:
+        """A worker could not do its work."""
+        self._counts[f"trouble_{reason}"] += 1
+
+    def reported(self, report: reconciler_service.Report) -> None:
+        """A reconciler finished a round."""
+        for name, number in report.done.items():
+            if number:
+                self._counts[f"reconciler_{name}"] += 1
+
+    def pure(self, namespace: str, dimension: int) -> None:
+        """I14: a namespace is written and asked with vectors of its own pipeline's space alone."""
+        named = identity.parse_namespace(namespace)
+        expected = self._world.dimensions.get(named[2]) if named else None
+        if expected != dimension:
+            self._broken("I14", f"a vector of {dimension} dimensions for {namespace}, which has {expected}")
+
+    async def acked(self, host: str, queue: str, deliveries: Sequence[queues.Delivery]) -> None:
+        """I12: what an acked hint asked for is done, was given up, or will be looked at again."""
+        if queue.startswith(Lane.DELETE):
+            return
+        if any(delivery.receives > 1 for delivery in deliveries):
+            self._counts["acked_after_redelivery"] += 1
+        looks = await self._world.database.ledger.look([delivery.hint.key for delivery in deliveries])
+        for delivery, look in zip(deliveries, looks, strict=True):
+            hint = delivery.hint
+            if look is None or look.row.failed or look.row.next_try is not None:
+                continue
+            wanted = steps.next_steps(look.row, look.versions, look.generation)
+            left = [s for s in wanted if queues.queue_of(s) == queue and (s.seq, s.pipe) == (hint.seq, hint.pipe)]
+            if left and not self._hinted(queue, hint.key):
+                self._broken("I12", f"{host} acked {hint.document_id} seq {hint.seq} in {queue}, still to do: {left}")
+
+    def _hinted(self, queue: str, key: DocumentKey) -> bool:
+        held = self._world.queues._queues[queue].messages.values()
+        return any(message.hint.key == key for message in held)
+
+    def _broken(self, invariant: str, what: str) -> None:
+        self._world.history.violated(invariant, self._world.loop.time(), what)
+
+    def _observe(self, row: Row) -> None:
+        """I11: seq and floor never fall; live falls only to 0."""
+        old = self._newest.get(row.key)
+        self._newest[row.key] = row
+        if old is None:
+            return
+        if row.seq < old.seq or row.fsrc < old.fsrc or row.src < old.src:
+            self._broken("I11", f"{row.key.document_id}: seq, src or floor fell: {old} became {row}")
+        if row.live < old.live and row.live != 0:
+            self._broken("I11", f"{row.key.document_id}: live fell from {old.live} to {row.live}")
+        if old.live and not row.live and not row.tomb:
+            self._counts["unflip"] += 1
+
+    def _accepted(self, args: tuple[Any, ...], result: Any) -> None:
+        for change, answer in zip(args[0], result, strict=True):
+            if not isinstance(answer, Accepted):
+                self._counts["refused"] += 1
+                continue
+            self._counts[f"outcome_{answer.outcome}"] += 1
+            if answer.row is not None:
+                self._observe(answer.row)
+            if change.deletes and answer.outcome is Outcome.SUPERSEDED:
+                self._counts["late_delete"] += 1
+            if change.content is not None and answer.outcome in (Outcome.CREATED, Outcome.UPDATED):
+                self._counts["puts"] += 1
+                self._counts["chunks_accepted"] += (change.content.text or "").count("\n\n") + 1
+
+    def _looked(self, args: tuple[Any, ...], result: list[ledger.Look | None]) -> None:
+        for look in result:
+            if look is not None:
+                self._observe(look.row)
+
+    def _rows(self, args: tuple[Any, ...], result: list[Row | None]) -> None:
+        for row in result:
+            if row is not None:
+                self._observe(row)
+
+    def _visible(self, args: tuple[Any, ...], result: ledger.Visibility) -> None:
+        if result.moved:
+            self._counts["search_moved"] += 1
+
+    def _intended(self, args: tuple[Any, ...], result: list[ledger.Intended]) -> None:
+        for intended in result:
+            self._counts["intent_won" if intended.won else "intent_lost"] += 1
+
+    def _settled(self, args: tuple[Any, ...], result: list[ledger.Settled]) -> None:
+        for settled in result:
+            self._counts["flipped" if settled.flipped else "flip_refused"] += 1
+            if settled.row is not None:
+                self._observe(settled.row)
+
+    def _owners(self, args: tuple[Any, ...], result: list[Any]) -> None:
+        self._counts["sweep_hit"] += sum(owned.due for owned in result)
+        late = [o for o in result if o.due and o.version is not None and o.version.state is VersionState.GONE]
+        self._counts["sweep_hit_after_gone"] += len(late)
+
+    def _garbage(self, args: tuple[Any, ...], result: list[Any]) -> None:
+        self._counts["purged"] += sum(item.purge for item in result)
+        self._counts["collected_builds"] += sum(item.build is not None for item in result)
+
+    def _counted_generation(self, won: str, lost: str) -> Callable[[tuple[Any, ...], Any], None]:
+        def count(args: tuple[Any, ...], result: Any) -> None:
+            self._counts[won if result.generation is not None else lost] += 1
+            for pipeline in result.generation.pipelines if result.generation is not None else ():
+                self._world.remember(pipeline)
+
+        return count
