@@ -7,6 +7,7 @@ from bloomweaver.adapters.engines.sqlite import engine
 from bloomweaver.adapters.queues import sqlite
 from bloomweaver.domain import errors
 from bloomweaver.domain.reasons import Reason
+from bloomweaver.ports import clock as clock_ports
 from bloomweaver.ports import queues as ports
 from bloomweaver.testing import clocks
 from bloomweaver.testing.contracts import queues as contract
@@ -38,7 +39,8 @@ class BrokenEngine:
     """Fails like an engine whose file has gone, or whose disk is full."""
 
     def __init__(self, reason):
-        self.clock, self.nonces = clocks.ManualClock(), clock.SystemNonces()
+        self.clock: clock_ports.Clock = clocks.ManualClock()
+        self.nonces: clock_ports.Nonces = clock.SystemNonces()
         self._reason = reason
 
     async def write(self, work):

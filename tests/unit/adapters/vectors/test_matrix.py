@@ -64,8 +64,11 @@ def test_a_matrix_that_lost_most_of_its_rows_is_sparse():
 def test_equal_metadata_is_one_object():
     matrix = made()
     matrix.append(stored(10))
-    assert matrix.names[0].metadata is matrix.names[5].metadata
-    assert matrix.names[0].metadata == {"n": 0}
+    first, sixth = matrix.names[0], matrix.names[5]
+    assert first is not None
+    assert sixth is not None
+    assert first.metadata is sixth.metadata
+    assert first.metadata == {"n": 0}
 
 
 @pytest.mark.parametrize("count", [0, 1, 63, 64, 65, 5000])

@@ -9,6 +9,7 @@ from bloomweaver.adapters.vectors import matrix as matrices
 from bloomweaver.adapters.vectors import sqlite, statements
 from bloomweaver.domain import errors
 from bloomweaver.domain.reasons import Reason
+from bloomweaver.ports import clock as clock_ports
 from bloomweaver.testing import clocks
 from bloomweaver.testing.contracts import vectors as contract
 
@@ -148,7 +149,8 @@ async def test_thousands_of_ids_are_deleted_in_batches(store):
 
 class GoneEngine:
     def __init__(self):
-        self.clock, self.nonces = clocks.ManualClock(), clock.SystemNonces()
+        self.clock: clock_ports.Clock = clocks.ManualClock()
+        self.nonces: clock_ports.Nonces = clock.SystemNonces()
 
     async def write(self, work):
         raise errors.TransientError(Reason.LEDGER_UNAVAILABLE, "gone", retry_after_seconds=7.0)
