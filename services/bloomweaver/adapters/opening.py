@@ -8,11 +8,11 @@ credentials.
 import contextlib
 import pathlib
 import urllib.parse
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from bloomweaver.domain import errors
+from bloomweaver.domain import errors, models
 from bloomweaver.domain.reasons import Reason
 from bloomweaver.ports import blobs, clock, embedders, healing, history, ledger, queues, registry, vectors
 
@@ -25,6 +25,13 @@ BLOBS = ("mem", "file")
 VECTORS = ("mem", "sqlite")
 STORES = ("mem", "sqlite")
 BLOBS_FOLDER = "blobs"
+
+
+class Sealer(Protocol):
+    """Encrypts what has to be read again; bound to its owner."""
+
+    def seal(self, plain: bytes, *, owner: str) -> bytes: ...
+    def unseal(self, sealed: bytes, *, owner: str) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,3 +219,31 @@ def _make_folder(folder: pathlib.Path) -> None:
     except OSError as error:
         detail = f"The folder {folder} cannot be made: {error.strerror}."
         raise errors.ConfigurationError(Reason.INVALID_CONFIGURATION, detail) from error
+
+
+def system_clock() -> clock.Clock:
+    """The machine's clocks."""
+    from bloomweaver.adapters import clock as clocks
+
+    return clocks.SystemClock()
+
+
+def system_nonces() -> clock.Nonces:
+    """The operating system's random numbers."""
+    from bloomweaver.adapters import clock as clocks
+
+    return clocks.SystemNonces()
+
+
+def sealer(key: bytes, *, random: Callable[[int], bytes]) -> Sealer:
+    """Seals secrets at rest under the deployment's key."""
+    from bloomweaver.adapters import sealing
+
+    return sealing.AesSealer(key, random=random)
+
+
+def listed_models(*, models_dir: pathlib.Path) -> list[tuple[models.ModelSpec, str]]:
+    """Every model that a name stands for, and whether its files are there."""
+    from bloomweaver.adapters.embedders import loading
+
+    return [(line.spec, str(line.state)) for line in loading.listing(models_dir=models_dir)]

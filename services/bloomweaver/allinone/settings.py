@@ -1,5 +1,7 @@
 """Settings of the all-in-one process, for `bloomweaver dev` and `bloomweaver try`."""
 
+from typing import Literal
+
 import pydantic
 
 from bloomweaver.runtime import config
@@ -20,5 +22,10 @@ class DevSettings(config.ServiceSettings):
     workers: bool = pydantic.Field(
         default=True, description="Whether to embed and write; off only takes changes in, for measurements."
     )
+    store: str | None = pydantic.Field(
+        default=None, description="Where everything is kept, as a URL; not set means the data folder."
+    )
     log_level: str = pydantic.Field(default="warning", description="Least severe log lines to print.")
-    log_form: str = pydantic.Field(default="console", description="`console` for people, `json` for machines.")
+    log_form: Literal["console", "json"] = pydantic.Field(
+        default="console", description="`console` for people, `json` for machines."
+    )

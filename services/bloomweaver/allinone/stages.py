@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import structlog
+
 from bloomweaver.allinone import models
 from bloomweaver.domain import chunking
 from bloomweaver.domain.events import Lane
@@ -45,8 +47,12 @@ class Ports:
 class Stages:
     """Everything behind the webhook. Use as a context: entering starts, leaving drains."""
 
-    def __init__(self, ports: Ports, pool: models.ModelPool, *, metrics: metrics.Metrics) -> None:
+    def __init__(
+        self, ports: Ports, pool: models.ModelPool, *, metrics: metrics.Metrics, on_death: Callable[[], None]
+    ) -> None:
         self._ports = ports
+        self._on_death = on_death
+        self._stopping = False
         self._pool = pool
         self._metrics = metrics
         self._splitters = ThreadPoolExecutor(1, thread_name_prefix="split")
@@ -72,9 +78,11 @@ class Stages:
             self.embed(loaded)
         self._pool.on_loaded = self.embed
         self._healer = asyncio.create_task(self._heal(), name="reconciler")
+        self._healer.add_done_callback(self._ended)
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._stopping = True
         self._pool.on_loaded = lambda loaded: None
         for each in self._consumers:
             each.stop()
@@ -132,7 +140,14 @@ class Stages:
             on_trouble=lambda reason: self._metrics.count_failure(stage, str(reason)),
         )
         self._consumers.append(loop)
-        self._running.append(asyncio.create_task(loop.run(), name=queue))
+        task = asyncio.create_task(loop.run(), name=queue)
+        task.add_done_callback(self._ended)
+        self._running.append(task)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not self._stopping:
+            structlog.get_logger("stages").error("stage_ended", stage=task.get_name(), exc_info=task.exception())
+            self._on_death()
 
     async def _heal(self) -> None:
         async def once() -> None:

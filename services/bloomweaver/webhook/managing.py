@@ -114,6 +114,11 @@ class Collections:
         self._revision = revision
         self._soak_seconds = soak_seconds
 
+    async def welcome(self, tenant: TenantId) -> None:
+        """The tenant and its collection `default`, if they are not there."""
+        pipeline = await self._pipeline(Wish(), before=None, epoch=1)
+        await self._registry.ensure_tenant(tenant, pipeline=pipeline)
+
     async def put(self, tenant: TenantId, name: str, wish: Wish) -> tuple[Collection, Put]:
         """Make the collection, or bring it to what is wished."""
         if not identity.valid_collection_name(name):
