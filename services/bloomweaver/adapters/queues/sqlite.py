@@ -50,6 +50,7 @@ class SqliteQueues:
     def __init__(self, engine: engines.Engine) -> None:
         self._engine = engine
         self._sent: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        self._busy: set[str] = set()
 
     async def send(self, queue: str, hints: Sequence[Hint], *, delay_seconds: float = 0.0) -> None:
         if not hints:
@@ -123,17 +124,25 @@ class SqliteQueues:
         return _deliveries(rows)
 
     async def _take(self, queue: str, *, limit: int, visibility_seconds: float) -> tuple[list[queues.Delivery], float]:
-        """What is visible now, else how long to pause. Reads before it writes: an idle queue costs no transaction."""
+        """What is visible now, else how long to pause.
+
+        An idle queue is read before it is written to, and costs no transaction; a busy one costs no reading.
+        """
         async with _translated():
-            due = await self._next_due(queue)
             now = self._engine.clock.now()
-            if due is None or due > now:
-                return [], POLL_SECONDS if due is None else min(POLL_SECONDS, due - now)
+            if queue not in self._busy:
+                due = await self._next_due(queue)
+                if due is None or due > now:
+                    return [], POLL_SECONDS if due is None else min(POLL_SECONDS, due - now)
 
             def lease(connection: sqlite3.Connection) -> list[_Row]:
                 return _lease(connection, queue, limit=limit, now=now, until=now + visibility_seconds)
 
-            return _deliveries(await self._engine.write(lease)), 0.0
+            self._busy.discard(queue)
+            rows = await self._engine.write(lease)
+            if len(rows) == limit:
+                self._busy.add(queue)
+            return _deliveries(rows), 0.0
 
     async def _next_due(self, queue: str, *, dead: bool = False) -> float | None:
         def first(connection: sqlite3.Connection) -> float | None:
@@ -154,6 +163,7 @@ class SqliteQueues:
                 await self._engine.write(update)
 
     def _wake(self, queue: str) -> None:
+        self._busy.add(queue)
         self._sent.pop(queue, asyncio.Event()).set()
 
 
