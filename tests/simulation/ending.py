@@ -106,20 +106,16 @@ def _check_failed(world_: world.World, document: str, expected: histories.Operat
 async def clean_up(world_: world.World) -> None:
     """Days pass: second removals, erasure of text, a sweep. Only what cleans is running."""
     world_.kill_all()
-    world_.off.clear()
     await world_.pass_time(90_000.0)
-    for name in ("writer-delete-1", "reconciler-1"):
-        world_.start(name)
+    world_.off -= {"writer-delete-1", "reconciler-1"}
+    world_.start("writer-delete-1")
+    world_.start("reconciler-1", idle=True)
     service = world_.running["reconciler-1"].service
-    for _ in range(4):
-        await service.round()
-        await asyncio.sleep(STEP_SECONDS)
     for _ in range(3):
-        await _sweep(world_)
-        for _ in range(2):
-            await asyncio.sleep(700.0)
-            await service.round()
-            await asyncio.sleep(5.0)
+        await service.round()
+        await asyncio.sleep(STEP_SECONDS + 1.0)
+    await _sweep(world_)
+    await service.round()
 
 
 async def _sweep(world_: world.World) -> None:

@@ -122,12 +122,16 @@ class Violation:
 
 @dataclass(slots=True)
 class History:
-    """Everything that the oracle may look at."""
+    """Everything that the oracle may look at.
+
+    forced: (tenant, collection, when) of promotions by force, which may hide what is not ready, as the operator was told.
+    """
 
     operations: list[Operation] = field(default_factory=list)
     searches: list[Search] = field(default_factory=list)
     removals: list[Removal] = field(default_factory=list)
     outages: list[tuple[float, float]] = field(default_factory=list)
+    forced: list[tuple[str, str, float]] = field(default_factory=list)
     violations: list[Violation] = field(default_factory=list)
 
     def violated(self, invariant: str, at: float, what: str) -> None:

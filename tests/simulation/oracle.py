@@ -187,6 +187,8 @@ class Oracle:
         removal = self._ended.get(uid)
         if removal is not None and removal.started < search.ended:
             return True
+        if any(force[:2] == (search.tenant, search.collection) and force[2] < search.ended for force in self._history.forced):
+            return True
         return any(
             delete.started < search.ended and document.may_hide(delete, seq, before=search.ended)
             for delete in document.deletes

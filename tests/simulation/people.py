@@ -147,9 +147,9 @@ class Operator:
         return found
 
     async def _promote(self, use: managing.Collections, *, force: bool) -> None:
-        await use.promote(await self._now(), force=force)
         if force:
-            self._world.lossy = True
+            self._world.history.forced.append((self._tenant, self._collection, self._world.loop.time()))
+        await use.promote(await self._now(), force=force)
 
     async def _roll_back(self, use: managing.Collections) -> None:
         await use.roll_back(await self._now(), force=False)

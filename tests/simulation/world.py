@@ -143,7 +143,6 @@ class World:
     async def make_collection(self, tenant: str, name: str, *, ordering: Ordering) -> None:
         """As an administrator does, with nothing going wrong."""
         first = self.remember(first_pipeline())
-        await self.database.registry.ensure_tenant(TenantId(tenant), pipeline=first)
         made, _ = await self.database.registry.create_collection(
             TenantId(tenant), name, ordering=ordering, description="", pipeline=first
         )
@@ -177,8 +176,8 @@ class World:
             roles[f"reconciler-{index}"] = self._reconciler
         return roles
 
-    def start(self, name: str) -> None:
-        """A new process of that role, unless the role is switched off."""
+    def start(self, name: str, *, idle: bool = False) -> None:
+        """A new process of that role, unless the role is switched off. idle: it only does what it is told to."""
         old = self.running.get(name)
         if name in self.off or (old is not None and old.host.alive):
             return
@@ -186,6 +185,9 @@ class World:
         host = loop.Host(name, loop=self.loop, skew_seconds=skew)
         running = self.roles[name](host)
         self.running[name] = running
+        if idle:
+            running.main.close()
+            return
         host.start(running.main).add_done_callback(functools.partial(self._ended, host))
 
     def stop(self, name: str) -> None:
