@@ -8,8 +8,8 @@ credentials.
 import contextlib
 import pathlib
 import urllib.parse
-from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from bloomweaver.domain import errors, models
@@ -25,6 +25,14 @@ BLOBS = ("mem", "file")
 VECTORS = ("mem", "sqlite")
 STORES = ("mem", "sqlite")
 BLOBS_FOLDER = "blobs"
+
+
+class Recorder(Protocol):
+    """What the measured ports tell; `runtime.metrics.Metrics` is one."""
+
+    def count_receive(self, queue: str, outcome: str) -> None: ...
+    def set_queue(self, queue: str, *, messages: Mapping[str, int], oldest_age_seconds: float) -> None: ...
+    def observe_store(self, backend: str, op: str, *, outcome: str, seconds: float) -> None: ...
 
 
 class Sealer(Protocol):
@@ -74,16 +82,19 @@ def profile(
 
 
 @contextlib.asynccontextmanager
-async def open_store(addresses: Addresses, *, clock: clock.Clock, nonces: clock.Nonces) -> AsyncIterator[Store]:
-    """All ports of `addresses`, open until the context ends."""
+async def open_store(
+    addresses: Addresses, *, clock: clock.Clock, nonces: clock.Nonces, recorder: Recorder | None = None
+) -> AsyncIterator[Store]:
+    """All ports of `addresses`, open until the context ends; measured where there is somebody to tell."""
     async with contextlib.AsyncExitStack() as stack:
         engines = _Engines(stack, clock=clock, nonces=nonces)
-        yield Store(
+        store = Store(
             database=await _database(addresses.database, engines),
             queues=await _queues(addresses.queues, engines, clock=clock),
             blobs=_blobs(addresses.blobs, stack, clock=clock),
             vectors=await _vectors(addresses.vectors, engines, stack),
         )
+        yield store if recorder is None else _measured(store, addresses, recorder, clock=clock)
 
 
 @contextlib.asynccontextmanager
@@ -154,6 +165,18 @@ async def _database(url: str, engines: _Engines) -> Database:
         healing=healers.SqliteHealing(opened),
         registry=registries.SqliteRegistry(opened),
         history=histories.SqliteHistory(opened),
+    )
+
+
+def _measured(store: Store, addresses: Addresses, recorder: Recorder, *, clock: clock.Clock) -> Store:
+    from bloomweaver.adapters.queues import measured as measured_queues
+    from bloomweaver.adapters.vectors import measured as measured_vectors
+
+    backend = addresses.vectors.partition("://")[0]
+    return replace(
+        store,
+        queues=measured_queues.MeasuredQueues(store.queues, recorder),
+        vectors=measured_vectors.MeasuredVectors(store.vectors, recorder, backend=backend, clock=clock),
     )
 
 

@@ -6,12 +6,13 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import bloomweaver
 from bloomweaver.adapters import opening
 from bloomweaver.allinone import folder, running, stages
 from bloomweaver.allinone.settings import DevSettings
 from bloomweaver.encoding import threads
 from bloomweaver.ports import embedders
-from bloomweaver.runtime import logs
+from bloomweaver.runtime import logs, metrics
 
 
 @contextlib.asynccontextmanager
@@ -28,7 +29,8 @@ async def opened(root: Path, settings: DevSettings, *, purpose: str) -> AsyncIte
 
     with data.locked(purpose=purpose):
         addresses = opening.profile(settings.store or f"sqlite:///{data.ledger.absolute()}")
-        async with opening.open_store(addresses, clock=clock, nonces=nonces) as store:
+        recorder = metrics.Metrics(metrics.process_registry(), version=bloomweaver.__version__)
+        async with opening.open_store(addresses, clock=clock, nonces=nonces, recorder=recorder) as store:
             database = store.database
             outside = running.Outside(
                 ports=stages.Ports(
@@ -46,6 +48,7 @@ async def opened(root: Path, settings: DevSettings, *, purpose: str) -> AsyncIte
                 open_model=open_model,
                 list_models=lambda: opening.listed_models(models_dir=data.models),
                 sealer=opening.sealer(secret, random=nonces.secret),
+                metrics=recorder,
                 default_model=settings.model,
                 workers=settings.workers,
             )

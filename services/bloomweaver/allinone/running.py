@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import fastapi
 import uvicorn
 
-import bloomweaver
 from bloomweaver.allinone import application, catalogue, folder, models, stages
 from bloomweaver.domain import credentials
 from bloomweaver.ports import clock as clocks
@@ -28,6 +27,7 @@ class Outside:
     open_model: models.OpenModel
     list_models: catalogue.Listing
     sealer: sealing.Sealer
+    metrics: metrics.Metrics
     default_model: str
     workers: bool
 
@@ -46,7 +46,7 @@ class Running:
 async def started(outside: Outside, data: folder.DataFolder) -> AsyncIterator[Running]:
     """Everything running until the context ends; then drained."""
     ports = outside.ports
-    recorder = metrics.Metrics(metrics.process_registry(), version=bloomweaver.__version__)
+    recorder = outside.metrics
     deaths: list[Callable[[], None]] = []
 
     def died() -> None:

@@ -5,6 +5,7 @@ Stopping drains: consumers stop receiving, finish or release what they hold, and
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -160,11 +161,18 @@ class Stages:
         await lifecycle.every(reconciler_service.Pace().round_seconds, once)
 
     async def _observe(self) -> None:
-        for name, depth in (await self._ports.queues.depths()).items():
-            messages = {"visible": depth.visible, "in_flight": depth.in_flight, "delayed": depth.delayed}
-            self._metrics.set_queue(
-                name.partition(":")[0], messages=messages, oldest_age_seconds=depth.oldest_age_seconds
-            )
+        """Gauges: queue depths (the measured queues note them), documents by state, and what waits longest."""
+        await self._ports.queues.depths()
+        now = await self._ports.healing.now()
+        ages: dict[str, float] = {}
+        documents: Counter[str] = Counter()
+        for collection in await self._ports.registry.collections():
+            oldest = await self._ports.ledger.oldest_pending(collection.tenant, collection.uid)
+            ages[collection.name] = max(ages.get(collection.name, 0.0), now - oldest if oldest else 0.0)
+            counts = await self._ports.ledger.counts(collection.tenant, collection.uid)
+            documents.update({str(state): count for state, count in counts.items()})
+        self._metrics.set_oldest_pending(ages)
+        self._metrics.set_documents(documents)
 
     async def _offload(self, split: Callable[[], Sequence[chunking.Chunk]]) -> Sequence[chunking.Chunk]:
         loop = asyncio.get_running_loop()
