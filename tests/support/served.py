@@ -16,7 +16,7 @@ import httpx2
 import prometheus_client
 
 from bloomweaver.adapters import sealing
-from bloomweaver.domain import credentials, errors, filters, models
+from bloomweaver.domain import credentials, errors, filters, identity, models
 from bloomweaver.domain.reasons import Reason
 from bloomweaver.encoding import batcher
 from bloomweaver.ports import registry
@@ -91,7 +91,7 @@ class Served:
         key = credentials.new_key(self.pipe.nonces.secret)
         stored = registry.StoredKey(
             id=key.id,
-            tenant=pipelines.identity.TenantId(tenant),
+            tenant=identity.TenantId(tenant),
             name="test",
             hash=key.hash,
             verbs=frozenset(verbs),
@@ -188,9 +188,7 @@ async def opened(**options: Any) -> AsyncIterator[Served]:
             authenticator=authenticator,
             open_prefixes=webhook_api.OPEN_PREFIXES,
         )
-        app = application.create(surroundings, title="BloomWeaver", version="1.2.3")
         probes: dict[str, status.Probe] = {"queues": pipe.store.queues.depths}
-        webhook_api.install(app, _webhook(pipe, measured, authenticator, probes))
         search_parts = search_api.Parts(
             search=pipe.search,
             embeddings=embeddings.EmbeddingService(Encoders(pipe.encoder)),
@@ -198,7 +196,11 @@ async def opened(**options: Any) -> AsyncIterator[Served]:
             clock=pipe.clock,
             metrics=measured,
         )
-        search_api.install(app, search_parts)
+        routers = [
+            *webhook_api.routers(_webhook(pipe, measured, authenticator, probes)),
+            search_api.router(search_parts),
+        ]
+        app = application.create(surroundings, title="BloomWeaver", version="1.2.3", routers=routers)
         served = Served(app, pipe, authenticator, collector, probes)
         served.secret = await served.key()
         yield served

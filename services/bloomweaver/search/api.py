@@ -35,11 +35,6 @@ class Parts:
     metrics: metrics.Metrics
 
 
-def install(app: fastapi.FastAPI, parts: Parts) -> None:
-    """Add the routes to the application."""
-    app.include_router(router(parts))
-
-
 def router(parts: Parts) -> fastapi.APIRouter:
     """Every route of search."""
     routes = SearchRoutes(parts)

@@ -66,19 +66,15 @@ class Parts:
     probes: Mapping[str, status.Probe] = field(default_factory=dict)
 
 
-def install(app: fastapi.FastAPI, parts: Parts) -> None:
-    """Add the routes to the application."""
-    for router in routers(parts):
-        app.include_router(router)
-
-
 def routers(parts: Parts) -> list[fastapi.APIRouter]:
-    """Every route of webhook, in the order of the documentation."""
+    """Every route of webhook; the first one is the one that has to be quick, so let it be the first of all."""
     finder = finding.Finder(ledger=parts.ledger, registry=parts.registry)
     figures = collections.Figures(ledger=parts.ledger, finder=finder, clock=parts.clock)
     acceptor = accepting.Acceptor(parts.service, clock=parts.clock, metrics=parts.metrics)
+    changes = events.EventRoutes(acceptor, finder=finder, ledger=parts.ledger, clock=parts.clock)
     return [
-        events.EventRoutes(acceptor, finder=finder, ledger=parts.ledger, clock=parts.clock).router(),
+        changes.hot_router(),
+        changes.router(),
         *_of_documents(parts, acceptor, finder),
         collections.CollectionRoutes(
             parts.collections, registry=parts.registry, finder=finder, figures=figures

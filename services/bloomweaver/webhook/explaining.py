@@ -15,6 +15,7 @@ from bloomweaver.domain.reasons import Reason
 from bloomweaver.ports import history, ledger, queues
 
 RETRY = "`bloomweaver retry` tries again"
+SHOWN_BEFORE = " Search goes on showing the version before it."
 ON_ITS_OWN = "Nothing has to be done: it goes on by itself."
 
 
@@ -75,7 +76,7 @@ def _failed(look: ledger.Look) -> Explanation:
     detail = f" ({row.detail})" if row.detail else ""
     verdict = f"It failed after {tries}: {_lowered(explanation.meaning).rstrip('.')}{detail}."
     if row.live:
-        verdict += f" Search goes on showing the version before it (seq {row.live})."
+        verdict += SHOWN_BEFORE
     return Explanation(verdict, f"{explanation.next} Then {RETRY} at once.")
 
 
@@ -85,9 +86,9 @@ def _searchable(look: ledger.Look) -> Explanation:
     if live is not None and live.n_chunks == 0:
         verdict = "It is kept, but there is no text in it that a search could find."
     else:
-        chunks = "" if live is None else f", {live.n_chunks} chunk{'' if live.n_chunks == 1 else 's'}"
-        since = "" if row.shown_at is None else f" since {age(look.at - row.shown_at)} ago"
-        verdict = f"Search shows what was sent last (seq {row.seq}{chunks}){since}."
+        chunks = "" if live is None else f", in {live.n_chunks} chunk{'' if live.n_chunks == 1 else 's'}"
+        lasting = "" if row.shown_at is None else f", for {age(look.at - row.shown_at)} now"
+        verdict = f"Search shows what was sent last{chunks}{lasting}."
     building = generation.building
     if building is None:
         return Explanation(verdict, "Nothing has to be done.")
@@ -100,8 +101,8 @@ def _waiting(
     look: ledger.Look, timeline: Sequence[history.TimelineStep], depths: Mapping[str, queues.Depth]
 ) -> Explanation:
     row = look.row
-    accepted = f"Accepted {age(look.at - row.accepted_at)} ago (seq {row.seq})"
-    shown = f" Search goes on showing the version before it (seq {row.live})." if row.live else ""
+    accepted = f"Accepted {age(look.at - row.accepted_at)} ago"
+    shown = SHOWN_BEFORE if row.live else ""
     if row.next_try is not None and row.next_try > look.at:
         return _scheduled(look, accepted, shown)
     wanted = [step for step in steps.next_steps(row, look.versions, look.generation) if step.seq == row.seq]
