@@ -12,6 +12,7 @@ from bloomweaver.domain.identity import BuildId
 from bloomweaver.domain.reasons import Reason
 from bloomweaver.ports import history, ledger
 
+_STANDING = (VersionState.INTENT, VersionState.READY, VersionState.LIVE)
 _INSERT_VERSION = (
     "INSERT OR REPLACE INTO version (did, seq, pipe, build, n_chunks, state, since, content_hash, removals,"
     " tokens_embedded, tokens_reused) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?)"
@@ -27,7 +28,7 @@ def intend(connection: sqlite3.Connection, intent: ledger.Intent, *, now: float)
     if held is None:
         return ledger.Intended(won=False, version=None)
     existing = steps.find(held.versions, intent.seq, intent.pipe)
-    if existing is not None and existing.state is not VersionState.GONE:
+    if existing is not None and existing.state in _STANDING:
         return ledger.Intended(won=existing.build == intent.build, version=existing)
     if not steps.may_intend(held.row, held.versions, held.generation, seq=intent.seq, pipe=intent.pipe):
         return ledger.Intended(won=False, version=None)
@@ -79,10 +80,9 @@ def _write_version(connection: sqlite3.Connection, held: documents.Held, version
 
 
 def _write_build(connection: sqlite3.Connection, held: documents.Held, intent: ledger.Intent) -> None:
-    cursor = connection.execute(
-        "INSERT INTO build (did, pipe, build) VALUES (?, ?, ?)", (held.did, intent.pipe, intent.build)
-    )
-    bid = cursor.lastrowid or 0
+    name = (held.did, intent.pipe, intent.build)
+    connection.execute("INSERT INTO build (did, pipe, build) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", name)
+    (bid,) = connection.execute("SELECT bid FROM build WHERE did = ? AND pipe = ? AND build = ?", name).fetchone()
     connection.executemany(_INSERT_CHUNK, [rows.chunk_values(bid, chunk) for chunk in intent.chunks or ()])
 
 

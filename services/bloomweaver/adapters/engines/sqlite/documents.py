@@ -148,8 +148,8 @@ def save(connection: sqlite3.Connection, held: Held, *, was_live: int) -> tuple[
 
 def next_flip(connection: sqlite3.Connection) -> int:
     """Counts a change of what searches may show."""
-    record = connection.execute("UPDATE deployment SET flips = flips + 1 RETURNING flips").fetchone()
-    return int(record[0])
+    connection.execute("UPDATE deployment SET flips = flips + 1")
+    return int(connection.execute("SELECT flips FROM deployment").fetchone()[0])
 
 
 def _waiting(row: Row, following: tuple[Step, ...], versions: list[Version]) -> tuple[str | None, float | None]:
