@@ -21,6 +21,7 @@ from bloomweaver.ports import vectors
 BLOCK_BYTES = 8 * 1024 * 1024
 FIRST_CANDIDATES = 64
 LAZY_CANDIDATES = 1000
+FILTERS_KEPT = 16
 
 
 class Stored(NamedTuple):
@@ -46,6 +47,7 @@ class Matrix:
         self._codes = array("I")
         self._code_of: dict[str, int] = {}
         self._metadata: list[Metadata] = []
+        self._verdicts: dict[str, NDArray[np.bool_]] = {}
         self._block_rows = max(1, block_bytes // (4 * dimension))
         self._blocks: list[vectors.Vector] = []
 
@@ -85,9 +87,20 @@ class Matrix:
                 self.names[place] = None
 
     def passing(self, where: Filter, count: int) -> NDArray[np.bool_]:
-        """Which of the first `count` places pass the filter. Costs a look at each different metadata."""
-        codes = np.array(self._codes[:count])
-        verdicts = np.array([filters.matches(where, fields) for fields in self._metadata[: int(codes.max()) + 1]])
+        """Which of the first `count` places pass the filter.
+
+        Costs a look at each different metadata, once: the filters used last (a key's own comes with every query) are
+        remembered by their text, because 1 and true are equal as values.
+        """
+        codes, known = np.array(self._codes[:count]), len(self._metadata)
+        text = filters.to_json(where)
+        verdicts = self._verdicts.pop(text, np.empty(0, np.bool_))
+        if len(verdicts) < known:
+            fresh = [filters.matches(where, fields) for fields in self._metadata[len(verdicts) : known]]
+            verdicts = np.concatenate([verdicts, np.array(fresh, np.bool_)])
+        self._verdicts[text] = verdicts
+        if len(self._verdicts) > FILTERS_KEPT:
+            self._verdicts.pop(next(iter(self._verdicts)), None)
         found: NDArray[np.bool_] = verdicts[codes]
         return found
 

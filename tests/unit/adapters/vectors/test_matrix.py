@@ -96,6 +96,20 @@ def test_a_selective_filter_narrows_what_is_left_to_what_can_pass():
     assert (len(lazily[0]), len(asked)) == (4000, 1)
 
 
+def test_a_remembered_filter_judges_what_came_later_and_knows_true_from_one():
+    matrix = made()
+    matrix.append(stored(10))
+    one, true = filters.parse({"n": 1}), filters.parse({"n": True})
+    for _ in range(2):
+        assert np.flatnonzero(matrix.passing(one, 10)).tolist() == [1, 6]
+        assert not matrix.passing(true, 10).any()
+    matrix.append([row._replace(metadata_json='{"n":1,"late":true}') for row in stored(2, first=10)])
+    assert np.flatnonzero(matrix.passing(one, 12)).tolist() == [1, 6, 10, 11]
+    for n in range(100):
+        matrix.passing(filters.parse({"n": n}), 12)
+    assert np.flatnonzero(matrix.passing(one, 11)).tolist() == [1, 6, 10]
+
+
 def test_a_filter_that_most_pass_is_looked_at_lazily():
     scores = np.arange(5000, dtype=np.float32)
 
