@@ -1,0 +1,27 @@
+"""`bloomweaver completion`: the script that lets a shell complete commands and options."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+
+class Shell(StrEnum):
+    """Shells that can complete."""
+
+    BASH = "bash"
+    ZSH = "zsh"
+    FISH = "fish"
+
+
+def completion(
+    shell: Annotated[Shell, typer.Argument(help="Which shell.", show_default=False)],
+) -> None:
+    """Print the completion script of a shell: eval "$(bloomweaver completion bash)"."""
+    from typer import _completion_shared
+
+    typer.echo(_completion_shared.get_completion_script(prog_name=PROGRAM, complete_var=VARIABLE, shell=shell.value))
+
+
+PROGRAM = "bloomweaver"
+VARIABLE = "_BLOOMWEAVER_COMPLETE"

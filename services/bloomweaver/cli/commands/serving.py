@@ -1,0 +1,140 @@
+"""`bloomweaver dev`: the whole service in this process. `bloomweaver migrate`: the data folder, without serving."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bloomweaver.cli import options, screen, surroundings
+
+if TYPE_CHECKING:
+    from bloomweaver.allinone.settings import DevSettings
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def dev(
+    context: typer.Context,
+    *,
+    port: Annotated[
+        int | None,
+        typer.Option("--port", min=0, max=65535, help="Port to listen on; 0 takes a free one. [default: 8080]"),
+    ] = None,
+    host: Annotated[
+        str | None, typer.Option("--host", help="Address to listen on. [default: 127.0.0.1]", show_default=False)
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="Embedding model of new collections.", show_default=False)
+    ] = None,
+    data: options.Data = None,
+) -> None:
+    """Run the whole service on this machine until Ctrl-C. A key is always needed; the first start writes one."""
+    around = surroundings.of(context)
+    settings = settings_of(around.variables, port=port, host=host, model=model)
+    surroundings.run_serving(_serve(around.data(data), settings, screen.Screen()))
+
+
+def settings_of(variables: Mapping[str, str], **given: object) -> "DevSettings":
+    """The settings of the process: options win over variables."""
+    from bloomweaver.allinone import settings
+    from bloomweaver.runtime import config
+
+    chosen = {f"BLOOMWEAVER_{name.upper()}": str(value) for name, value in given.items() if value is not None}
+    return config.read(settings.DevSettings, {**variables, **chosen})
+
+
+async def _serve(data: Path, settings: "DevSettings", display: screen.Screen) -> None:
+    from bloomweaver.allinone import main, running
+    from bloomweaver.runtime import lifecycle
+
+    with lifecycle.listen(settings.host, settings.port) as listener:
+        port = listener.getsockname()[1]
+        async with _until_stopped() as begin, main.opened(data, settings, purpose="bloomweaver dev") as service:
+            begin()
+            display.show(*_greeting(data, settings.host, port))
+            await running.serve(service, listener)
+            display.note("Stopping: what is in work is finished, the rest waits in the ledger.")
+
+
+@contextlib.asynccontextmanager
+async def _until_stopped() -> AsyncIterator[Callable[[], None]]:
+    """SIGINT and SIGTERM cancel what is inside until `begin` is called, and do nothing from then on.
+
+    The server hears them itself while it answers requests, and raises them again when it has ended: they must then not
+    cut off the draining of what is in work.
+    """
+    loop = asyncio.get_running_loop()
+    inside = asyncio.current_task()
+    assert inside is not None
+    serving = stopped = False
+
+    def begin() -> None:
+        nonlocal serving
+        serving = True
+
+    def stop(task: "asyncio.Task[object]") -> None:
+        nonlocal stopped
+        if not serving:
+            stopped = True
+            task.cancel()
+
+    for number in SIGNALS:
+        loop.add_signal_handler(number, stop, inside)
+    try:
+        yield begin
+    except asyncio.CancelledError:
+        if not stopped:
+            raise
+    finally:
+        for number in SIGNALS:
+            loop.remove_signal_handler(number)
+
+
+def _greeting(data: Path, host: str, port: int) -> list[str]:
+    import bloomweaver
+
+    shown = f"[{host}]" if ":" in host else host
+    url = f"http://{shown}:{port}"
+    default = url == surroundings.DEFAULT_URL
+    near = "" if data == Path(surroundings.DEFAULT_DATA) else f" --data {data}"
+    options = f"{'' if default else f' --url {url}'}{near}"
+    return [
+        f"BloomWeaver {bloomweaver.__version__}, everything in this one process; data in {data}",
+        f"  API   {url}",
+        f"  docs  {url}/docs",
+        f"  key   {data / 'key'} (commands on this machine find it)",
+        "",
+        "In another terminal:",
+        f"  bloomweaver push ./docs{options}",
+        f'  bloomweaver search "how long do refunds take"{options}',
+        f"  bloomweaver status{options}",
+        "Ctrl-C ends it.",
+    ]
+
+
+def migrate(
+    context: typer.Context,
+    *,
+    restored: Annotated[
+        bool,
+        typer.Option("--restored", help="The ledger came from a backup: begin a new epoch, then audit and repair."),
+    ] = False,
+    as_json: options.AsJson = False,
+    data: options.Data = None,
+) -> None:
+    """Bring the data folder to this release. Starting `dev` does so as well, without --restored."""
+    from bloomweaver.allinone import main
+    from bloomweaver.cli.commands import inspecting
+
+    around = surroundings.of(context)
+    display = screen.Screen(as_json=as_json)
+    settings = settings_of(around.variables)
+    found = surroundings.run(main.migrate(around.data(data), settings, restored=restored))
+    display.json({"migrated": True, "restored": restored, "audit": found})
+    display.show(f"{around.data(data)} belongs to this release.")
+    if found is not None:
+        display.show(*inspecting.audit_lines(found, repair=True))

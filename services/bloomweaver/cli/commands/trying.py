@@ -1,0 +1,26 @@
+"""`bloomweaver try`: the promise, shown on your documents in one process."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bloomweaver.cli import options, screen, surroundings
+
+
+def try_(
+    context: typer.Context,
+    *,
+    folder: Annotated[
+        Path, typer.Argument(metavar="[DIR]", help="Folder of text, Markdown and HTML; nothing in it is changed.")
+    ] = Path("docs"),
+    as_json: options.AsJson = False,
+    data: options.Data = None,
+) -> None:
+    """Ingest a folder, search it, edit, delete, and ask why: the whole service in this process."""
+    from bloomweaver.cli import trial
+    from bloomweaver.cli.commands import serving
+
+    around = surroundings.of(context)
+    settings = serving.settings_of(around.variables)
+    surroundings.run(trial.run(folder, around.data(data), settings, display=screen.Screen(as_json=as_json)))
