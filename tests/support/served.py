@@ -5,6 +5,7 @@ async with served.opened() as api:
     await api.pipe.settle()                                 # the workers do what is to be done
 """
 
+import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -139,6 +140,14 @@ class Served:
         for state in ("", "?state=deleted"):
             found += [item["document_id"] for item in (await self.get(HANDBOOK + state)).json()["items"]]
         return sorted(found)
+
+    async def until_stored(self) -> None:
+        """Until a call that runs beside this one has stored something."""
+        for _ in range(1000):
+            if await self.stored():
+                return
+            await asyncio.sleep(0)
+        raise AssertionError("nothing was ever stored")
 
     async def index(self, document_id: str, text: str = "some words to find", **fields: Any) -> None:
         """A document that search shows."""

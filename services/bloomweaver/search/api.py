@@ -105,7 +105,7 @@ class SearchRoutes:
         """Vectors of texts or of token ids; an input that is too long is refused, never cut."""
         principal = authentication.principal_of(request, Verb.READ)
         body = await bodies.read_json(request, schemas.EmbeddingsBody, limit_bytes=EMBEDDINGS_BYTES)
-        inputs = _inputs(body.input)
+        inputs = embeddings.inputs_of(body.input)
         embedded = await self._parts.embeddings.embed(
             inputs,
             model=body.model,
@@ -157,19 +157,6 @@ class SearchRoutes:
             retries=now.retries - before.retries, dropped_hits=now.dropped - before.dropped
         )
         before.retries, before.dropped = now.retries, now.dropped
-
-
-def _inputs(value: str | list[str] | list[int] | list[list[int]]) -> embeddings.Inputs:
-    """Every form as several texts, or several lists of ids."""
-    texts = [value] if isinstance(value, str) else [item for item in value if isinstance(item, str)]
-    for index, text in enumerate(texts):
-        if not text.strip() or "\x00" in text:
-            raise _wrong(f"/input/{index}", "text, without NUL characters")
-    if texts:
-        return texts
-    assert not isinstance(value, str)
-    flat = [item for item in value if isinstance(item, int)]
-    return [flat] if flat else [item for item in value if isinstance(item, list)]
 
 
 def _vector(row: embedders.Vectors, encoding: str) -> object:

@@ -17,6 +17,40 @@ MAX_INPUTS = 2048
 Inputs = Sequence[str] | Sequence[Sequence[int]]
 
 
+def inputs_of(value: object) -> Inputs:
+    """OpenAI's four forms (a text, texts, a list of ids, lists of ids) as several texts or several lists of ids."""
+    if isinstance(value, str):
+        return [_text(value, "/input")]
+    if not isinstance(value, list) or not value:
+        raise _wrong("/input", "a text, an array of texts, or token ids")
+    if isinstance(value[0], int):
+        return [_ids(value, "/input")]
+    if len(value) > MAX_INPUTS:
+        raise _wrong("/input", f"at most {MAX_INPUTS} inputs")
+    if isinstance(value[0], str):
+        return [_text(item, f"/input/{index}") for index, item in enumerate(value)]
+    return [_ids(item, f"/input/{index}") for index, item in enumerate(value)]
+
+
+def _text(value: object, pointer: str) -> str:
+    if not isinstance(value, str) or not value.strip() or "\x00" in value:
+        raise _wrong(pointer, "text, without NUL characters")
+    return value
+
+
+def _ids(value: object, pointer: str) -> list[int]:
+    if not isinstance(value, list) or not value:
+        raise _wrong(pointer, "an array of token ids")
+    ids = [item for item in value if isinstance(item, int) and not isinstance(item, bool) and 0 <= item < 2**32]
+    if len(ids) != len(value):
+        raise _wrong(pointer, "token ids are integers from 0")
+    return ids
+
+
+def _wrong(pointer: str, detail: str) -> errors.Refusal:
+    return errors.Refusal(Reason.INVALID_REQUEST, f"{pointer[1:]}: {detail}.", pointers=((pointer, detail),))
+
+
 @dataclass(frozen=True, slots=True)
 class ListedModel:
     """A model as it is listed. limit: tokens of a document's text. state: `ready` or `available`."""

@@ -1,15 +1,17 @@
 """Search and embeddings, as requests and answers show them."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal
 
 import pydantic
 
 from bloomweaver.runtime.web import bodies
 from bloomweaver.search import embeddings
 
-TokenId = Annotated[int, pydantic.Field(ge=0, lt=2**32)]
-TokenIds = Annotated[list[TokenId], pydantic.Field(min_length=1)]
-Texts = Annotated[list[str], pydantic.Field(min_length=1, max_length=embeddings.MAX_INPUTS)]
+_IDS: Final = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1}
+_SEVERAL: Final = {"type": "array", "minItems": 1, "maxItems": embeddings.MAX_INPUTS}
+_INPUT: Final[dict[str, Any]] = {
+    "oneOf": [{"type": "string"}, {**_SEVERAL, "items": {"type": "string"}}, _IDS, {**_SEVERAL, "items": _IDS}]
+}
 
 
 class SearchBody(bodies.Body):
@@ -61,7 +63,8 @@ class EmbeddingsBody(bodies.Body):
     """OpenAI's shape. input_type is ours: some models read queries and documents differently."""
 
     model: str = pydantic.Field(min_length=1, max_length=200)
-    input: str | Texts | TokenIds | Annotated[list[TokenIds], pydantic.Field(max_length=embeddings.MAX_INPUTS)]
+    # Read by `embeddings.inputs_of`: a union would point at its own branches instead of at what is wrong.
+    input: Annotated[object, pydantic.WithJsonSchema(_INPUT)]
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: int | None = pydantic.Field(default=None, ge=1, description="The model's own, where it is given.")
     input_type: Literal["document", "query"] = "document"
