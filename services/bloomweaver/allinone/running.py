@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import fastapi
 import uvicorn
 
-from bloomweaver.allinone import application, catalogue, folder, models, stages
+from bloomweaver.allinone import administration, application, catalogue, folder, models, stages
 from bloomweaver.domain import credentials
 from bloomweaver.ports import clock as clocks
 from bloomweaver.ports import registry
@@ -40,6 +40,7 @@ class Running:
     key: str
     stages: stages.Stages
     ended: Callable[[Callable[[], None]], None]
+    administration: administration.Administration
 
 
 @contextlib.asynccontextmanager
@@ -67,7 +68,8 @@ async def started(outside: Outside, data: folder.DataFolder) -> AsyncIterator[Ru
         await stack.enter_async_context(lifecycle.beside({"hints": webhook.run}, on_death=died))
         around = application.Surroundings(recorder, outside.sealer, offered, pipeline)
         app = application.create(ports, webhook, pool, collections, around)
-        yield Running(app, key, pipeline, deaths.append)
+        owner = administration.Administration(ports.registry, collections, ports.clock, ports.nonces)
+        yield Running(app, key, pipeline, deaths.append, owner)
 
 
 async def serve(running: Running, listener: socket.socket) -> None:

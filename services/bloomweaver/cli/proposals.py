@@ -17,7 +17,7 @@ SEARCHES: Final = 3
 MOST_CHUNKS: Final = 400
 LOOKED_AT: Final = 12
 LEAST_PARAGRAPH: Final = 80
-ADDED: Final = "This sentence was added by a trial, to the copy in the store alone."
+ADDED: Final = "This sentence was added by a trial at"
 
 _PROSE: Final = re.compile(r"[A-Za-z\u00c0-\uffff]")
 
@@ -67,7 +67,7 @@ async def to_edit(api: "client.Api", collection: str, documents: Sequence[dict[s
     return best[1] if best else None
 
 
-def edited(text: str) -> str:
+def edited(text: str, *, at: str = "any time") -> str:
     """The text with a sentence more in a paragraph of prose near its middle; unchanged if it has none."""
     paragraphs = text.split("\n\n")
     middle = len(paragraphs) // 2
@@ -75,6 +75,6 @@ def edited(text: str) -> str:
         paragraph = paragraphs[index]
         fenced = "\n\n".join(paragraphs[:index]).count("```") % 2
         if len(paragraph) >= LEAST_PARAGRAPH and _PROSE.match(paragraph) and not fenced and "<" not in paragraph:
-            paragraphs[index] = f"{paragraph.rstrip()} {ADDED}"
+            paragraphs[index] = f"{paragraph.rstrip()} {ADDED} {at}."
             return "\n\n".join(paragraphs)
     return text

@@ -10,11 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import httpx2
-
 import bloomweaver
 from bloomweaver.allinone import main
-from bloomweaver.cli import client, failures, proposals, screen, surroundings, wording
+from bloomweaver.cli import client, failures, inprocess, proposals, screen, surroundings, wording
 from bloomweaver.cli.commands import searching, standing
 from bloomweaver.cli.pushing import planning, pusher
 
@@ -42,12 +40,11 @@ async def run(folder: Path, data: Path, settings: "DevSettings", *, display: scr
     display.show(
         f"BloomWeaver {bloomweaver.__version__}, everything in this one process; data in {data}",
         f"  ledger SQLite · queues SQLite · vectors SQLite · model {settings.model}",
-        "",
     )
     began = time.monotonic()
     async with main.opened(data, settings, purpose="bloomweaver try") as service:
-        target = surroundings.Target(surroundings.DEFAULT_URL, service.key, str(data / "key"), data)
-        async with client.open_api(target, transport=httpx2.ASGITransport(service.app)) as api:
+        target = inprocess.target_of(service, data)
+        async with client.open_api(target, transport=inprocess.transport_of(service)) as api:
             await Trial(api, folder, display=display, began=began).run()
     near = "" if data == Path(surroundings.DEFAULT_DATA) else f" --data {data}"
     display.show(
@@ -85,7 +82,9 @@ class Trial:
         await self._delete(questions[0], hits, beside=edited)
         if edited is not None:
             self._head("Why: the timeline of one document")
-            self._story.steps["why"] = await standing.print_why(self._api, COLLECTION, edited, display=self._display)
+            self._story.steps["why"] = await standing.print_why(
+                self._api, COLLECTION, edited, display=self._display, versions=2
+            )
         await self._push("Push the folder again: only what differs is sent")
         self._display.json(self._story.steps)
 
@@ -111,6 +110,7 @@ class Trial:
             self._story.steps["first_hit"] = {"seconds": round(seconds, 3), "documents": found["counts"]["searchable"]}
             name = wording.one_line(f"{COLLECTION}/{hit['document_id']}")
             self._display.show(
+                "",
                 f"{wording.count(found['counts']['searchable'], 'document')} from before: searchable at once, "
                 f"first hit after {seconds:.1f} s ({name})",
             )
@@ -135,7 +135,7 @@ class Trial:
             self._display.show(f'"{wording.one_line(question)}"   {answer["took_seconds"] * 1000:.0f} ms')
             for number, hit in enumerate(answer["hits"], 1):
                 self._display.show(*searching.hit_lines(number, hit, query=question))
-            self._display.show("")
+            self._display.show(*([] if question == questions[-1] else [""]))
             told.append({"query": question, "hits": answer["hits"]})
             first = first or answer["hits"]
         return first
@@ -150,7 +150,7 @@ class Trial:
         text = await self._api.text(f"{path}/text")
         before = await self._hashes(path)
         body = {
-            "text": proposals.edited(text),
+            "text": proposals.edited(text, at=time.strftime("%Y-%m-%d %H:%M:%S")),
             "media_type": document["media_type"],
             "title": document["title"],
             "origin": self._origin,

@@ -53,7 +53,7 @@ def create(
     if tenant is not None:
         if expires_at is not None or filters:
             raise failures.usage("--tenant makes a plain key.", advice="Make the others with it, over HTTP.")
-        _print_key(_in_folder(around.data(data), tenant, body), display=display)
+        _print_key(_in_folder(around, data, tenant, body), display=display)
         return
 
     async def work() -> None:
@@ -63,15 +63,15 @@ def create(
     surroundings.run(work())
 
 
-def _in_folder(data: Path, tenant: str, body: dict[str, Any]) -> dict[str, Any]:
-    from bloomweaver.allinone import administration
+def _in_folder(
+    around: surroundings.Surroundings, data: Path | None, tenant: str, body: dict[str, Any]
+) -> dict[str, Any]:
+    from bloomweaver.cli import inprocess
+    from bloomweaver.cli.commands import serving
 
-    made = surroundings.run(
-        administration.create_tenant_key(
-            data, tenant=tenant, name=body["name"], verbs=body["verbs"], collections=body["collections"]
-        )
-    )
-    return {**body, "tenant": tenant, "id": made.id, "secret": made.secret}
+    settings = serving.settings_of(around.variables)
+    made = inprocess.create_tenant_key(around.data(data), settings, tenant=tenant, **body)
+    return surroundings.run(made)
 
 
 def _print_key(made: dict[str, Any], *, display: screen.Screen) -> None:

@@ -19,6 +19,7 @@ BEFORE_FIRST_WORD: Final = 80
 
 _OPERATORS: Final = {"!=": "$ne", ">=": "$gte", "<=": "$lte", ">": "$gt", "<": "$lt", "=": "$eq"}
 _CLAUSE: Final = re.compile(r"\s*([A-Za-z][A-Za-z0-9_.-]{0,63})\s*(!=|>=|<=|=|>|<)\s*(.*?)\s*", re.DOTALL)
+_LEADING_HEADINGS: Final = re.compile(r"\A(?:\s*#{1,6} [^\n]*\n)+(?=\s*\S)")
 
 
 def search(
@@ -103,7 +104,7 @@ def hit_lines(number: int, hit: dict[str, Any], *, query: str) -> "Iterable[text
 
 def snippet(chunk: str, query: str) -> str:
     """The part of a chunk around the first word of the query that occurs in it."""
-    flat = wording.one_line(chunk)
+    flat = wording.one_line(_LEADING_HEADINGS.sub("", chunk) or chunk)
     if len(flat) <= SNIPPET_CHARACTERS:
         return flat
     found = _words(query).search(flat) if _has_words(query) else None

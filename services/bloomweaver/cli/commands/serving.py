@@ -127,13 +127,13 @@ def migrate(
     data: options.Data = None,
 ) -> None:
     """Bring the data folder to this release. Starting `dev` does so as well, without --restored."""
-    from bloomweaver.allinone import main
+    from bloomweaver.cli import inprocess
     from bloomweaver.cli.commands import inspecting
 
     around = surroundings.of(context)
     display = screen.Screen(as_json=as_json)
     settings = settings_of(around.variables)
-    found = surroundings.run(main.migrate(around.data(data), settings, restored=restored))
+    found = surroundings.run(inprocess.migrate(around.data(data), settings, restored=restored))
     display.json({"migrated": True, "restored": restored, "audit": found})
     display.show(f"{around.data(data)} belongs to this release.")
     if found is not None:

@@ -102,14 +102,18 @@ def why(
     surroundings.run(work())
 
 
-async def print_why(api: "client.Api", collection: str, document_id: str, *, display: screen.Screen) -> dict[str, Any]:
-    """Print the timeline of a document; gives the answer."""
+async def print_why(
+    api: "client.Api", collection: str, document_id: str, *, display: screen.Screen, versions: int | None = None
+) -> dict[str, Any]:
+    """Print the timeline of a document, of its last versions where not of all; gives the answer."""
     from bloomweaver.cli import client
 
     answer = await api.get(client.document_path(collection, document_id, "why"))
     display.show(headline(collection, document_id, answer), f"  {wording.one_line(answer['verdict'])}")
-    shown = {step["seq"] for step in answer["timeline"]}
+    shown = sorted({step["seq"] for step in answer["timeline"]})[-(versions or 0) :]
     for step in answer["timeline"]:
+        if step["seq"] not in shown:
+            continue
         reason = f"{step['reason']}: " if step.get("reason") else ""
         detail = wording.one_line(f"{reason}{step.get('detail') or ''}").rstrip(": ")
         which = f"{wording.version(step['seq']):<5}" if len(shown) > 1 else ""
