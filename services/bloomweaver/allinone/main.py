@@ -8,27 +8,26 @@ from pathlib import Path
 
 import bloomweaver
 from bloomweaver.adapters import opening
-from bloomweaver.allinone import folder, running, stages
-from bloomweaver.allinone.settings import DevSettings
+from bloomweaver.allinone import folder, running, settings, stages
 from bloomweaver.encoding import threads
 from bloomweaver.ports import embedders
 from bloomweaver.runtime import logs, metrics
 
 
 @contextlib.asynccontextmanager
-async def opened(root: Path, settings: DevSettings, *, purpose: str) -> AsyncIterator[running.Running]:
+async def opened(root: Path, wishes: settings.DevSettings, *, purpose: str) -> AsyncIterator[running.Running]:
     """The whole service over one data folder, which is locked meanwhile; `running.serve` answers requests."""
-    logs.configure(form=settings.log_form, level=settings.log_level, stream=sys.stderr)
+    logs.configure(form=wishes.log_form, level=wishes.log_level, stream=sys.stderr)
     clock, nonces = opening.system_clock(), opening.system_nonces()
     data = folder.DataFolder(root)
     secret = data.prepare(random=nonces.secret)
-    cores = settings.threads or threads.available(len(os.sched_getaffinity(0)))
+    cores = wishes.threads or threads.available(len(os.sched_getaffinity(0)))
 
     async def open_model(name: str) -> embedders.Embedder:
         return await opening.open_embedder(name, models_dir=data.models, threads=cores)
 
     with data.locked(purpose=purpose):
-        addresses = opening.profile(settings.store or f"sqlite:///{data.ledger.absolute()}")
+        addresses = opening.profile(wishes.store or f"sqlite:///{data.ledger.absolute()}")
         recorder = metrics.Metrics(metrics.process_registry(), version=bloomweaver.__version__)
         async with opening.open_store(addresses, clock=clock, nonces=nonces, recorder=recorder) as store:
             database = store.database
@@ -49,8 +48,8 @@ async def opened(root: Path, settings: DevSettings, *, purpose: str) -> AsyncIte
                 list_models=lambda: opening.listed_models(models_dir=data.models),
                 sealer=opening.sealer(secret, random=nonces.secret),
                 metrics=recorder,
-                default_model=settings.model,
-                workers=settings.workers,
+                default_model=wishes.model,
+                workers=wishes.workers,
             )
             async with running.started(outside, data) as service:
                 yield service
