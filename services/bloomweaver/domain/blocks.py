@@ -1,8 +1,9 @@
 """What a parser hands to the splitter: readable text, and the blocks that it is made of.
 
-Every parser keeps three promises, and the splitter relies on them: blocks are in order and do not overlap, every code point that
-is not white space lies in exactly one block, and offsets count code points of `Extracted.text`. For plain text and Markdown that
-text is the text as it was sent, so an offset of a hit is an offset in the client's own document.
+Every parser keeps three promises, and the splitter relies on them: blocks are in order and do not overlap, every code
+point that is not white space lies in exactly one block, and offsets count code points of `Extracted.text`. For plain
+text and Markdown that text is the text as it was sent, so an offset of a hit is an offset in the client's own
+document.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ class Kind(enum.StrEnum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Block:
-    """One heading, paragraph, list, table or code block; `heading` is the path of titles above it, its own title included."""
+    """One heading, paragraph, list, table or code block; `heading` is the path of titles above it, its own title
+    included."""
 
     kind: Kind
     start: int

@@ -1,11 +1,12 @@
-"""Where chunks begin: a choice that depends on nearby content alone, so that an edit cannot move boundaries far away from it.
+"""Where chunks begin: a choice that depends on nearby content alone, so that an edit cannot move boundaries far away
+from it.
 
-Atoms (paragraphs, list items, sentences: what must stay whole) lie in a row; before each lies a boundary with a key. A smaller
-key is a stronger boundary: its high bits are structure (a chapter before a section before a paragraph), its low bits a hash of
-the tokens around it. A boundary is a cut when the stretch in which it is the strongest one weighs more than the limit. That is
-the same as cutting at the strongest boundary again and again until every part fits, but it looks at no more than one limit's
-worth of text on either side. Neighbours that ended up small are then joined, weakest cut first, again by a rule that sees only
-its neighbourhood.
+Atoms (paragraphs, list items, sentences: what must stay whole) lie in a row; before each lies a boundary with a key.
+A smaller key is a stronger boundary: its high bits are structure (a chapter before a section before a paragraph), its
+low bits a hash of the tokens after it. A boundary is a cut when the stretch in which it is the strongest one weighs
+more than the limit. That is the same as cutting at the strongest boundary again and again until every part fits, but
+it looks at no more than one limit's worth of text on either side. Neighbours that ended up small are then joined,
+weakest cut first, again by a rule that sees only its neighbourhood.
 
 Invariant: no part weighs more than the limit unless it is one atom.
 """
@@ -23,11 +24,12 @@ JOIN_ROUNDS = 2
 class Rules:
     """How much may lie around a boundary before it is a cut.
 
-    limit: no part may weigh more. tiny: what a section may weigh to share a part with its neighbour. Keys below `forced` are cuts
-    always; other keys below `heading` begin a section.
+    limit: no part may weigh more. small: a part below it joins a neighbour of its section. tiny: a section below it may
+    join another. Keys below `forced` are cuts always; other keys below `heading` begin a section.
     """
 
     limit: int
+    small: int
     tiny: int
     forced: int
     heading: int
@@ -38,17 +40,12 @@ class Rules:
             return -1
         return self.tiny if key < self.heading else self.limit
 
-    def joins(self, key: int, left: int, right: int) -> bool:
-        """Whether two neighbouring parts may be one."""
-        if key < self.forced or left + right > self.limit:
-            return False
-        return key >= self.heading or min(left, right) < self.tiny
-
 
 def choose(keys: Sequence[int], totals: Sequence[int], rules: Rules) -> list[int]:
     """The atoms that begin a part, in order, 0 first.
 
-    `keys[i]` belongs to the boundary before atom i, `totals[i]` is the weight of the atoms before i (one longer than the atoms).
+    `keys[i]` belongs to the boundary before atom i, `totals[i]` is the weight of the atoms before i (one longer than
+    the atoms).
     """
     if not keys:
         return []
@@ -76,7 +73,8 @@ def _strongest(keys: Sequence[int], totals: Sequence[int], rules: Rules) -> list
 
 
 def _stretches(keys: Sequence[int]) -> tuple[array[int], array[int], array[int]]:
-    """For each boundary the nearest stronger ones on both sides, and the next one of equal key between them (0: none)."""
+    """For each boundary the nearest stronger ones on both sides, and the next one of equal key between them (0:
+    none)."""
     count = len(keys)
     before = array("q", bytes(8 * count))
     after = array("q", [count]) * count
@@ -99,13 +97,22 @@ def _stretches(keys: Sequence[int]) -> tuple[array[int], array[int], array[int]]
 
 def _joined(cuts: list[int], keys: Sequence[int], totals: Sequence[int], rules: Rules) -> list[int]:
     """Without those cuts whose two sides may be one and which are weaker than the neighbouring cuts of that sort."""
-    ends = [*cuts[1:], len(totals) - 1]
-    # What a cut would be removed with: its key, or -1 where it has to stay.
+    # What a cut would be removed with: its key, or -1 where it has to stay. Both edges of the document are headings.
     removable = [-1] * (len(cuts) + 1)
+    edges = [0, *(keys[cut] for cut in cuts[1:]), 0]
+    places = [*(totals[cut] for cut in cuts), totals[-1]]
     for place in range(1, len(cuts)):
-        before, cut, after = totals[cuts[place - 1]], totals[cuts[place]], totals[ends[place]]
-        if rules.joins(keys[cuts[place]], cut - before, after - cut):
-            removable[place] = keys[cuts[place]]
+        left, right = places[place] - places[place - 1], places[place + 1] - places[place]
+        if edges[place] < rules.forced or left + right > rules.limit:
+            continue
+        if edges[place] >= rules.heading:
+            joins = min(left, right) < rules.small
+        else:
+            joins = (left < rules.tiny and edges[place - 1] < rules.heading) or (
+                right < rules.tiny and edges[place + 1] < rules.heading
+            )
+        if joins:
+            removable[place] = edges[place]
     kept = [0]
     for place in range(1, len(cuts)):
         key = removable[place]
@@ -115,7 +122,8 @@ def _joined(cuts: list[int], keys: Sequence[int], totals: Sequence[int], rules: 
 
 
 def _without_empty(cuts: list[int], totals: Sequence[int]) -> list[int]:
-    """Parts without weight (the model reads nothing in them) join the part before, those at the head the part after."""
+    """Parts without weight (the model reads nothing in them) join the part before, those at the head the part
+    after."""
     ends = [*cuts[1:], len(totals) - 1]
     kept = [cut for cut, end in zip(cuts, ends, strict=True) if totals[end] > totals[cut]]
     if kept:

@@ -1,20 +1,23 @@
 """The splitter: blocks in, chunks out, each within the model's limit in the model's own tokens.
 
 Invariants
-- Nothing is lost: without overlap the chunks' spans are in order, disjoint, and cover all that is not white space. A document of
-  which the model reads nothing (white space, control characters) has no chunks.
-- No chunk has more than `max_tokens` tokens, and its `token_ids` are the ids of its own text: every block is tokenised once.
-- Where a chunk begins depends on nearby text alone (`boundaries`), so an edit leaves the chunks away from it as they were, and
-  their hashes say so.
+- Nothing is lost: without overlap the chunks' spans are in order, disjoint, and cover all that is not white space. A
+  document of which the model reads nothing (white space, control characters) has no chunks.
+- No chunk has more than `max_tokens` tokens, and its `token_ids` are the ids of its own text: every block is
+  tokenised once.
+- Where a chunk begins depends on nearby text alone (`boundaries`), so an edit leaves the chunks away from it as they
+  were, and their hashes say so.
 
-Blocks stay whole where they fit; those that do not are cut by kind (`units`). A heading stays with what follows it, and a section
-starts a new chunk unless it is tiny. Titles are not put in front of the text: they are kept per chunk, as its heading path.
+Blocks stay whole where they fit; those that do not are cut by kind (`units`). A heading stays with what follows it,
+and a section starts a new chunk unless it is tiny. Titles are not put in front of the text: they are kept per chunk,
+as its heading path.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import zlib
 from array import array
 from collections.abc import Iterator, Sequence
@@ -25,10 +28,11 @@ REVISION = "1"
 
 _HEADING_LEVELS = 6
 _BLOCK, _LEAD_IN, _AFTER_HEADING = 10, 11, 30
-# Tokens on either side of a boundary that its hash is made of: an edit further away does not change its strength.
+# A boundary's hash is made of so many tokens after it, and none before: most edits of a paragraph leave both of its
+# boundaries as strong as they were.
 _CONTEXT_TOKENS = 8
-# Sections below this part of the limit may share a chunk with a neighbour.
-_TINY_PART = 4
+# Below this part of the limit a chunk joins a neighbour of its section, and a section may join another.
+_SMALL_PART, _TINY_PART = 4, 8
 # Blocks go to the tokenizer in batches of about this size.
 _BATCH_CODE_POINTS = 131_072
 
@@ -53,8 +57,8 @@ def split(
 ) -> list[Chunk]:
     """The chunks of a document.
 
-    `max_tokens` is the room for text: the model's limit less special tokens and prefix. With `overlap_tokens` a chunk repeats the
-    end of the one before it in the same section. `encode` adds no special tokens and never truncates.
+    `max_tokens` is the room for text: the model's limit less special tokens and prefix. With `overlap_tokens` a chunk
+    repeats the end of the one before it in the same section. `encode` adds no special tokens and never truncates.
     """
     if not 0 <= overlap_tokens <= max_tokens // 2:
         raise ValueError(
@@ -64,13 +68,19 @@ def split(
     atoms = _Atoms(extracted, with_offsets=overlap_tokens > 0)
     for piece, tokens in _encoded(extracted, encode):
         atoms.add(piece, tokens, room, encode)
-    rules = boundaries.Rules(limit=room, tiny=room // _TINY_PART, forced=1 << 32, heading=(_HEADING_LEVELS + 1) << 32)
+    rules = boundaries.Rules(
+        limit=room,
+        small=room // _SMALL_PART,
+        tiny=room // _TINY_PART,
+        forced=(units.FORCED + 1) << 32,
+        heading=(_HEADING_LEVELS + 1) << 32,
+    )
     firsts = boundaries.choose(atoms.keys(), atoms.totals, rules)
-    ends = [*firsts[1:], len(atoms.starts)]
-    return [
-        atoms.chunk(number, first, end, atoms.overlap(firsts[number - 1], first, overlap_tokens) if number else None)
-        for number, (first, end) in enumerate(zip(firsts, ends, strict=True))
-    ]
+    chunks: list[Chunk] = []
+    for number, (first, end) in enumerate(itertools.pairwise([*firsts, len(atoms.starts)])):
+        overlap = atoms.overlap(firsts[number - 1], first, overlap_tokens) if number else None
+        chunks.append(atoms.chunk(number, first, end, overlap))
+    return chunks
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -97,9 +107,8 @@ def _encoded(extracted: blocks.Extracted, encode: units.Encode) -> Iterator[tupl
 def _pieces(extracted: blocks.Extracted) -> Iterator[_Piece]:
     before: blocks.Block | None = None
     for number, block in enumerate(extracted.blocks):
-        for start, end, level in units.pieces(extracted.text, block):
-            if start == block.start:
-                level = _level(before, block, extracted.text)
+        for start, end, seam in units.pieces(extracted.text, block):
+            level = seam if start > block.start else _level(before, block, extracted.text)
             yield _Piece(number, start, end, level)
         before = block
 
@@ -114,7 +123,7 @@ def _level(before: blocks.Block | None, block: blocks.Block, text: str) -> int:
         return _BLOCK
     if before.kind is blocks.Kind.HEADING:
         return _AFTER_HEADING
-    return _LEAD_IN if text[before.end - 1] in ":：" else _BLOCK
+    return _LEAD_IN if text[before.end - 1] in ":\uff1a" else _BLOCK
 
 
 class _Atoms:
@@ -159,15 +168,15 @@ class _Atoms:
         self.totals.append(self.totals[-1] + units.weight(len(unit.ids), unit.end - unit.start))
 
     def keys(self) -> array[int]:
-        """The strength of the boundary before each atom: its level, then a hash of the tokens around it."""
+        """The strength of the boundary before each atom: its level, then a hash of the tokens after it."""
         ids, keys = self._ids, array("q")
         for level, token in zip(self._levels, self._first_tokens, strict=False):
-            around = ids[max(0, token - _CONTEXT_TOKENS) : token + _CONTEXT_TOKENS]
-            keys.append(level << 32 | zlib.crc32(around.tobytes()))
+            keys.append(level << 32 | zlib.crc32(ids[token : token + _CONTEXT_TOKENS].tobytes()))
         return keys
 
     def overlap(self, previous: int, first: int, most: int) -> int | None:
-        """The token that the chunk of atom `first` begins with if it repeats the end of the chunk of atom `previous`."""
+        """The token that the chunk of atom `first` begins with if it repeats the end of the chunk of atom
+        `previous`."""
         if self._offsets is None or not self._seamless(first):
             return None
         end = self._first_tokens[first]
@@ -183,7 +192,8 @@ class _Atoms:
         return next((token for token in inner if text[self._offsets[token] - 1].isspace()), None)
 
     def _seamless(self, atom: int) -> bool:
-        """Whether the tokens on both sides of the boundary before an atom are those of the joined text, in one section."""
+        """Whether the tokens on both sides of the boundary before an atom are those of the joined text, in one
+        section."""
         text, start = self._extracted.text, self.starts[atom]
         return self._levels[atom] >= _BLOCK and (text[start - 1].isspace() or text[start].isspace())
 

@@ -1,14 +1,16 @@
-"""Cutting a block that does not fit into one chunk: at the best places that its kind has, and never by losing a character.
+"""Cutting a block that does not fit into one chunk: at the best places that its kind has, and never by losing a
+character.
 
-Places are tried from the strongest to the weakest (list items, table rows, lines of code or sentences first, then lines, then
-words), each only inside parts that are still too heavy. A cut at white space keeps the tokens on both sides as they are, so their
-ids are a slice of the block's. A cut elsewhere (Chinese and Japanese sentences, a word longer than the limit) may change them:
-those parts are tokenised again, alone.
+Places are tried from the strongest to the weakest (list items, table rows, lines of code or sentences first, then
+lines, then words), each only inside parts that are still too heavy. A cut at white space keeps the tokens on both
+sides as they are, so their ids are a slice of the block's. A cut elsewhere (Chinese and Japanese sentences, a word
+longer than the limit) may change them: those parts are tokenised again, alone.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 from array import array
 from bisect import bisect_right
@@ -17,8 +19,8 @@ from typing import Protocol
 
 from bloomweaver.domain import blocks
 
-# A model reads at most so many code points for each token of its limit: what a tokenizer folds into one token (a megabyte of
-# base64 is one unknown word) cannot make a chunk that is too large for the stores.
+# A model reads at most so many code points for each token of its limit: what a tokenizer folds into one token (a
+# megabyte of base64 is one unknown word) cannot make a chunk that is too large for the stores.
 CODE_POINTS_PER_TOKEN = 32
 
 
@@ -37,23 +39,27 @@ class Tokens(Protocol):
 
 Encode = Callable[[Sequence[str]], Sequence[Tokens]]
 
-# Levels of the boundary before a unit; smaller is stronger. 1 to 6 are headings, 10 and 11 blocks (`chunking`). What was cut by force
-# is never joined again: the tokens on both sides would not be those of the joined text.
+# Levels of the boundary before a unit; smaller is stronger. 1 to 6 are headings, 10 and 11 blocks (`chunking`). What
+# was cut by force is never joined again: the tokens on both sides would not be those of the joined text.
 FORCED, STRONG, GOOD, FAIR, LINE, CLAUSE, WORD = 0, 12, 13, 14, 15, 16, 17
 # No text that goes to the tokenizer is longer than this: memory stays bounded.
 PIECE_CODE_POINTS = 16_384
 
 # Every pattern matches in linear time on any text: quantifiers are possessive where they could meet again.
-_BLANK_LINE = re.compile(r"(?:\r\n?|\n)(?:[^\S\r\n]*+(?:\r\n?|\n))++")
-_TOP_LINE = re.compile(r"(?:\r\n?|\n)(?=[^\s})\]])")
-_ANY_LINE = re.compile(r"(?:\r\n?|\n)")
-_MARKER = r"(?=(?:[-*+•‣]|\d{1,9}[.)])[ \t])"
-_ITEM = re.compile(r"(?:\r\n?|\n)" + _MARKER)
-_NESTED_ITEM = re.compile(r"(?:\r\n?|\n)[ \t]++" + _MARKER)
-_STOP = r"(?:[.!?…][\"'”’»)\]*_]*+|[。！？][”’」』）]*+)"
-_SENTENCE_LINE = re.compile(_STOP + r"[^\S\r\n]*+(?:\r\n?|\n)\s*+")
-_SENTENCE = re.compile(r"(?:[.!?…][\"'”’»)\]*_]*+\s++(?![a-z])|[。！？][”’」』）]*+\s*+)")
-_CLAUSE = re.compile(r"(?:[,;:–—]\s++|[，；：、]\s*+)")
+_BLANK_LINE = re.compile(r"(?>\r\n?|\n)(?:[^\S\r\n]*+(?>\r\n?|\n))++")
+_TOP_LINE = re.compile(r"(?>\r\n?|\n)(?=[^\s})\]])")
+_ANY_LINE = re.compile(r"(?>\r\n?|\n)")
+# The titles of a table, the line of dashes under them and the first row stay together.
+_ROW = re.compile(r"(?<!-\|)(?<!:\|)(?<!--)(?>\r\n?|\n)(?![|: \t-]*+(?:\r|\n|\Z))")
+_MARKER = r"(?=(?:[-*+\u2022]|\d{1,9}[.)])[ \t])"
+_ITEM = re.compile(r"(?>\r\n?|\n)" + _MARKER)
+_NESTED_ITEM = re.compile(r"(?>\r\n?|\n)[ \t]++" + _MARKER)
+# Signs outside ASCII stand by their numbers: full width stops, commas and brackets look like their ASCII twins.
+_CLOSING = r"[\"'\u201d\u2019\u00bb)\]*_]*+"
+_WIDE_STOP = r"[\u3002\uff01\uff1f][\u201d\u2019\u300d\u300f\uff09]*+"
+_SENTENCE_LINE = re.compile(rf"(?:[.!?\u2026]{_CLOSING}|{_WIDE_STOP})[^\S\r\n]*+(?>\r\n?|\n)\s*+")
+_SENTENCE = re.compile(rf"(?:[.!?\u2026]{_CLOSING}\s++(?![a-z])|{_WIDE_STOP}\s*+)")
+_CLAUSE = re.compile(r"(?:[,;:\u2013\u2014]\s++|[\uff0c\uff1b\uff1a\u3001]\s*+)")
 _WORD_GAP = re.compile(r"\s++")
 
 _PROSE = (
@@ -63,14 +69,15 @@ _PLACES: dict[blocks.Kind, tuple[tuple[int, re.Pattern[str]], ...]] = {
     blocks.Kind.HEADING: _PROSE,
     blocks.Kind.TEXT: ((STRONG, _BLANK_LINE), *_PROSE),
     blocks.Kind.LIST: ((STRONG, _ITEM), (GOOD, _NESTED_ITEM), *_PROSE[1:]),
-    blocks.Kind.TABLE: ((STRONG, _ANY_LINE), *_PROSE[1:]),
+    blocks.Kind.TABLE: ((STRONG, _ROW), *_PROSE[1:]),
     blocks.Kind.CODE: ((STRONG, _BLANK_LINE), (GOOD, _TOP_LINE), (LINE, _ANY_LINE), (WORD, _WORD_GAP)),
 }
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Unit:
-    """Text from `start` to `end` that stays whole; `level` is the strength of the boundary before it (the first's is unknown).
+    """Text from `start` to `end` that stays whole; `level` is the strength of the boundary before it (the first's is
+    unknown).
 
     `starts` are the places of its tokens, counted from `start`.
     """
@@ -85,8 +92,8 @@ class Unit:
 def pieces(text: str, block: blocks.Block) -> Iterator[tuple[int, int, int]]:
     """(start, end, level) of the parts of a block that are tokenised one by one; one part, save for a giant.
 
-    They are cut at the strongest kind of place in reach, where `cut` would cut as well: the seam leaves no trace. The level of the
-    first part is the caller's to know.
+    They are cut at the strongest kind of place in reach, where `cut` would cut as well: the seam leaves no trace. The
+    level of the first part is the caller's to know.
     """
     start, level = block.start, FORCED
     while block.end - start > PIECE_CODE_POINTS:
@@ -162,7 +169,8 @@ def _beside_white_space(text: str, first: int, end: int) -> bool:
 
 
 def _forced(text: str, unit: Unit, limit: int, encode: Encode) -> Iterator[Unit]:
-    """A unit over the limit (one endless word) cut between tokens, or code points where it has too few, until each part fits."""
+    """A unit over the limit (one endless word) cut between tokens, or code points where it has too few, until each
+    part fits."""
     waiting = [unit]
     while waiting:
         part = waiting.pop()
@@ -176,7 +184,7 @@ def _forced(text: str, unit: Unit, limit: int, encode: Encode) -> Iterator[Unit]
             *(part.start + place for place in _places(length, part.starts, -(-heavy // limit))),
             part.end,
         ]
-        pairs = list(zip(places, places[1:], strict=False))
+        pairs = list(itertools.pairwise(places))
         fresh = encode([text[low:high] for low, high in pairs])
         parts = [
             Unit(low, high, part.level if low == part.start else FORCED, tokens.ids, tokens.starts)

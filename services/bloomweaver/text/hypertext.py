@@ -1,8 +1,9 @@
 """HTML to blocks: what a person would read, in order, with headings, lists, tables and code kept apart.
 
-It reads a stream of tags (`tags`) and builds no tree, so that the time is linear in the size on any input: a parser that follows
-the standard to the letter needs minutes for a few hundred kilobytes of nested lists. Lists become lines with markers, table rows
-lines of cells (`a | b`). A table that holds headings, code or tables is there for layout: its cells are read one after another.
+It reads a stream of tags (`tags`) and builds no tree, so that the time is linear in the size on any input: a parser
+that follows the standard to the letter needs minutes for a few hundred kilobytes of nested lists. Lists become lines
+with markers, table rows lines of cells (`a | b`). A table that holds headings, code or tables is there for layout:
+its cells are read one after another.
 """
 
 from __future__ import annotations

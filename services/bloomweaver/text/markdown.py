@@ -1,13 +1,12 @@
 """Markdown to blocks: the text stays as it was sent, only its structure is read (CommonMark, tables, front matter).
 
-Only the block structure is parsed; a chunk shows emphasis and links as they were written. What belongs to no element of the
-grammar (link definitions) becomes a text block of its own, so that nothing is lost.
+Only the block structure is parsed; a chunk shows emphasis and links as they were written. What belongs to no element
+of the grammar (link definitions) becomes a text block of its own, so that nothing is lost.
 """
 
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from collections.abc import Iterator
 
 import markdown_it
@@ -18,7 +17,7 @@ from bloomweaver.text import headings
 
 _LINE_END = re.compile(r"\r\n?|\n")
 _FRONT_MATTER = re.compile(
-    r"\ufeff?---[^\S\r\n]*+(?:\r\n?|\n)(?s:.*?)(?:\r\n?|\n)(?:---|\.\.\.)[^\S\r\n]*+(?=\r|\n|\Z)"
+    r"\ufeff?---[^\S\r\n]*+(?>\r\n?|\n)(?s:.*?)(?>\r\n?|\n)(?:---|\.\.\.)[^\S\r\n]*+(?=\r|\n|\Z)"
 )
 _LINK = re.compile(r"!?\[([^\[\]]*)\]\([^()]*\)")
 _KINDS = {

@@ -1,7 +1,7 @@
 """The one door from a text of some media type to blocks.
 
-Invariant: every code point of the result that is not white space lies in exactly one block. For plain text and Markdown the
-text is the text as it was sent; for HTML it is what a person would read.
+Invariant: every code point of the result that is not white space lies in exactly one block. For plain text and
+Markdown the text is the text as it was sent; for HTML it is what a person would read.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ MEDIA_TYPES = frozenset(_PARSERS)
 
 
 def parse(text: str, media_type: str) -> blocks.Extracted:
-    """The blocks of a text. Parameters of the media type (`; charset=utf-8`) are ignored: the text is decoded already."""
+    """The blocks of a text. Parameters of the media type (`; charset=utf-8`) are ignored: the text is decoded
+    already."""
     essence = media_type.partition(";")[0].strip().lower()
     parser = _PARSERS.get(essence)
     if parser is None:

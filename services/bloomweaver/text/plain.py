@@ -6,7 +6,7 @@ import re
 
 from bloomweaver.domain import blocks
 
-_BLANK_LINES = re.compile(r"(?:\r\n?|\n)(?:[^\S\r\n]*+(?:\r\n?|\n))++")
+_BLANK_LINES = re.compile(r"(?>\r\n?|\n)(?:[^\S\r\n]*+(?>\r\n?|\n))++")
 
 
 def extract(text: str) -> blocks.Extracted:

@@ -1,7 +1,7 @@
 """HTML as a stream of readable text and tags, in time linear in its size whatever it holds.
 
-Tokens are recognised as the HTML standard says (comments, quoted attributes, elements whose content is not markup); a tree is not
-built. What nobody reads (scripts, styles, templates, drawings, what is marked as hidden) is skipped here.
+Tokens are recognised as the HTML standard says (comments, quoted attributes, elements whose content is not markup); a
+tree is not built. What nobody reads (scripts, styles, templates, drawings, what is marked as hidden) is skipped here.
 """
 
 from __future__ import annotations
@@ -17,18 +17,23 @@ LISTS = frozenset(("ul", "ol", "menu", "dir"))
 ROWS = frozenset(("thead", "tbody", "tfoot", "tr"))
 CELLS = frozenset(("td", "th"))
 PREFORMATTED = frozenset(("pre", "listing"))
-BREAKING = frozenset(
-    "address article aside blockquote body caption center dd details dialog div dl dt fieldset figcaption figure footer form"
-    " head header hgroup hr html legend main nav p search section summary".split()
-)
+BREAKING = frozenset((
+    "address", "article", "aside", "blockquote", "body", "caption", "center", "dd", "details", "dialog",
+    "div", "dl", "dt", "fieldset", "figcaption", "figure", "footer", "form", "head", "header",
+    "hgroup", "hr", "html", "legend", "main", "nav", "p", "search", "section", "summary",
+))  # fmt: skip
 _BLOCKS = HEADINGS | LISTS | PREFORMATTED | BREAKING | {"table"}
 
 # Elements whose content is no markup: nothing but their own end tag ends them.
 _RAW = frozenset(("script", "style", "title", "textarea", "xmp", "iframe", "noembed", "noframes", "noscript"))
 _SKIPPED = frozenset(("template", "svg", "select", "datalist", "object", "video", "audio", "canvas", "rp"))
-_VOID = frozenset("area base br col embed hr img input link meta param source track wbr".split())
+_VOID = frozenset((
+    "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta",
+    "param", "source", "track", "wbr",
+))  # fmt: skip
 
-# Elements whose end tag may be missing: (what they may hold that has such elements again, what ends them when it begins).
+# Elements whose end tag may be missing: (what they may hold that has such elements again, what ends them when it
+# begins).
 _TABLE, _LIST = frozenset(("table",)), frozenset(("li",))
 _OPTIONAL_END: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "p": (frozenset(), _BLOCKS),
@@ -40,10 +45,12 @@ _OPTIONAL_END: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "tr": (_TABLE, ROWS),
 }
 
-# Possessive throughout: no part of a tag is read twice. An end of the text inside a tag swallows the tag, as the standard says.
+# Possessive throughout: no part of a tag is read twice. An end of the text inside a tag swallows the tag, as the
+# standard says.
 _TAG = re.compile(
     r"""<(/?)([a-zA-Z][^\s/>]*+)((?:[^>=]++|=\s*+(?:"[^"]*+(?:"|\Z)|'[^']*+(?:'|\Z)|(?![\"'])))*+)(?:>|\Z)"""
 )
+_TEXT = re.compile(r"(?:[^<]++|<(?![a-zA-Z!?/]))++")
 _COMMENT = re.compile(r"<!--(?:-?>|(?s:.*?)(?:--!?>|\Z))")
 _DECLARATION = re.compile(r"<(?:[!?]|/[^a-zA-Z])[^>]*+(?:>|\Z)")
 _ATTRIBUTE = re.compile(r"""([^\s"'>/=]++)(?:\s*+=\s*+("[^"]*+"|'[^']*+'|[^\s>"']++))?""")
@@ -124,19 +131,17 @@ class _Skip:
 def _parts(text: str) -> Iterator[str | Tag]:
     place = 0
     while place < len(text):
-        opening = text.find("<", place)
-        if opening < 0:
-            opening = len(text)
-        if opening > place:
-            yield _resolved(text[place:opening])
-        if opening == len(text):
-            return
-        tag = _TAG.match(text, opening)
+        run = _TEXT.match(text, place)
+        if run is not None:
+            yield _resolved(run[0])
+            place = run.end()
+            continue
+        tag = _TAG.match(text, place)
         if tag is None:
-            other = _COMMENT.match(text, opening) or _DECLARATION.match(text, opening)
+            other = _COMMENT.match(text, place) or _DECLARATION.match(text, place)
             if other is None:
                 yield "<"
-            place = other.end() if other else opening + 1
+            place = other.end() if other else place + 1
             continue
         place = tag.end()
         name = tag[2].lower()
