@@ -24,6 +24,7 @@ from bloomweaver.ports import embedders
 
 SCHEMES = ("mem", "openvino", "onnx", "sentence-transformers", "hf")
 PUBLIC_HUB = "https://huggingface.co"
+_TORCH = "sentence-transformers"
 _RECORDS = ".digests"
 
 
@@ -56,10 +57,11 @@ async def open_embedder(url: str, *, models_dir: Path, threads: int, hub_url: st
     return await asyncio.to_thread(_load, scheme, location, models_dir, threads, hub_url)
 
 
-def resolve(model: str, *, models_dir: Path) -> models.ModelSpec:
+def resolve(model: str, *, models_dir: Path, any_family: bool = False) -> models.ModelSpec:
     """The spec of a model by name or path, digests included, without loading it; Refusal if there is none.
 
-    Hashes the files of a model that is not in the table: call it in a thread.
+    any_family: for torch, which needs no ONNX export of a model that is not BERT. Hashes the files of a model that is
+    not in the table: call it in a thread.
     """
     provided = models.PROVIDED.get(model)
     if provided is not None:
@@ -71,7 +73,7 @@ def resolve(model: str, *, models_dir: Path) -> models.ModelSpec:
         raise errors.Refusal(reasons.Reason.MODEL_NOT_FOUND, detail)
     source = models.Source(models.Origin.DIRECTORY, str(directory.resolve()))
     spec = model_files.describe(directory, name=directory.name, source=source)
-    return model_files.verified(spec, directory, record=_record(directory, models_dir))
+    return model_files.verified(spec, directory, record=_record(directory, models_dir), any_family=any_family)
 
 
 def listing(*, models_dir: Path) -> list[Listed]:
@@ -91,16 +93,18 @@ def _load(scheme: str, location: str, models_dir: Path, threads: int, hub_url: s
     name = scheme if scheme in _RUNTIMES else _best_runtime()
     # Hashing the weights leaves the interpreter free, so the runtime is imported meanwhile.
     with futures.ThreadPoolExecutor(1, "load-model") as beside:
-        found = beside.submit(find, location, models_dir, hub_url)
+        found = beside.submit(find, location, models_dir, hub_url=hub_url, any_family=name == _TORCH)
         importlib.import_module(_RUNTIMES[name][0])
         spec, directory = found.result()
     return _RUNTIMES[name][1](spec, directory, threads)
 
 
-def _provided_or_directory(location: str, models_dir: Path, hub_url: str) -> tuple[models.ModelSpec, Path]:
+def _provided_or_directory(
+    location: str, models_dir: Path, *, hub_url: str, any_family: bool
+) -> tuple[models.ModelSpec, Path]:
     spec = models.PROVIDED.get(location)
     if spec is None:
-        spec = resolve(location, models_dir=models_dir)
+        spec = resolve(location, models_dir=models_dir, any_family=any_family)
         return spec, Path(spec.source.location)
     directory = _directory_of(spec, models_dir)
     if directory is None and spec.source.origin is models.Origin.HUB:
@@ -117,14 +121,15 @@ def _provided_or_directory(location: str, models_dir: Path, hub_url: str) -> tup
     return model_files.verified(spec, directory), directory
 
 
-def _from_hub(location: str, models_dir: Path, hub_url: str) -> tuple[models.ModelSpec, Path]:
+def _from_hub(location: str, models_dir: Path, *, hub_url: str, any_family: bool) -> tuple[models.ModelSpec, Path]:
     model, _, revision = location.partition("@")
     directory = models_dir / f"{model.replace('/', '--')}@{revision or 'main'}"
     source = models.Source(models.Origin.HUB, model, revision or "main")
     if not directory.is_dir():
         _fetch(source, directory, hub_url)
     spec = model_files.describe(directory, name=directory.name, source=source)
-    return model_files.verified(spec, directory, record=_record(directory, models_dir)), directory
+    record = _record(directory, models_dir)
+    return model_files.verified(spec, directory, record=record, any_family=any_family), directory
 
 
 def _fetch(source: models.Source, directory: Path, hub_url: str) -> None:
@@ -209,9 +214,10 @@ def _onnx(spec: models.ModelSpec, directory: Path, threads: int) -> embedders.Em
 
 
 def _sentence_transformers(spec: models.ModelSpec, directory: Path, threads: int) -> embedders.Embedder:
-    from bloomweaver.adapters.embedders import sentence_transformers
+    from bloomweaver.adapters.embedders import local, sentence_transformers, tokenization
 
-    return sentence_transformers.open_directory(spec, directory, threads=threads)
+    tokenizer = tokenization.FileTokenizer(directory / model_files.TOKENIZER)
+    return local.LocalEmbedder(spec, tokenizer, sentence_transformers.TorchRunner(directory, threads=threads))
 
 
 def _best_runtime() -> str:
@@ -222,5 +228,5 @@ _PACKAGE = "bloomweaver.adapters.embedders"
 _RUNTIMES: dict[str, tuple[str, Callable[[models.ModelSpec, Path, int], embedders.Embedder]]] = {
     "openvino": (f"{_PACKAGE}.openvino", _openvino),
     "onnx": (f"{_PACKAGE}.onnx", _onnx),
-    "sentence-transformers": (f"{_PACKAGE}.sentence_transformers", _sentence_transformers),
+    _TORCH: (f"{_PACKAGE}.sentence_transformers", _sentence_transformers),
 }

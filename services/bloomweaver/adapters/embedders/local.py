@@ -1,7 +1,7 @@
 """What every runtime on this machine shares: framing, padding, pooling, normalising, and a thread per lane.
 
-A runtime is a `Runner`: padded ids in, the last hidden state out. Pooling and normalising happen here in fp32, whatever
-the runtime computes in, so vectors are of unit norm on every CPU.
+A runtime is a `Runner`: padded ids in, the last hidden state out, or the pooled vectors of a device. Normalising
+happens here, and pooling on a CPU, in fp32 whatever the runtime computes in: vectors are of unit norm on every machine.
 """
 
 from __future__ import annotations
@@ -22,16 +22,18 @@ LENGTH_STEP = 16
 """Lengths are rounded up to this: fewer shapes, so fewer kernels to make, for 7 % less padding than it costs."""
 _CALL_TOKENS = 16_384
 """One call into the runtime never holds more padded tokens: a bound on its memory, not a tuning knob."""
+_POOLED = 2  # dimensions of an output that the runtime pooled on its device
 
-Hidden = NDArray[np.float32]
+Output = NDArray[np.float32]
 
 
 class Runner(Protocol):
     """The model in one runtime. Each kind is called from a thread of its own, never from two at once."""
 
-    def run(self, ids: NDArray[np.int32], mask: NDArray[np.float32], kind: models.Kind) -> Hidden:
-        """(batch, length) to (batch, length, dimension); valid until this kind's next call.
+    def run(self, ids: NDArray[np.int32], mask: NDArray[np.float32], kind: models.Kind) -> Output:
+        """(batch, length) to the last hidden state (batch, length, dimension), or pooled already (batch, dimension).
 
+        Valid until this kind's next call.
         MemoryError when memory ran out, RetryableError when the runtime failed.
         """
         ...
@@ -75,11 +77,13 @@ class LocalEmbedder:
         for row, tokens in enumerate(framed):
             ids[row, : len(tokens)] = tokens
             mask[row, : len(tokens)] = 1.0
-        hidden = self._runner.run(ids, mask, kind)
-        if self.spec.pooling is models.Pooling.CLS:
-            pooled = hidden[:, 0].astype(np.float32)
+        output = self._runner.run(ids, mask, kind)
+        if output.ndim == _POOLED:
+            pooled = output
+        elif self.spec.pooling is models.Pooling.CLS:
+            pooled = output[:, 0].astype(np.float32)
         else:
-            pooled = np.matmul(mask[:, np.newaxis], hidden)[:, 0] / mask.sum(axis=1, keepdims=True)
+            pooled = np.matmul(mask[:, np.newaxis], output)[:, 0] / mask.sum(axis=1, keepdims=True)
         return finished(pooled, normalize=self.spec.normalize)
 
 
@@ -92,7 +96,7 @@ def require_room(spec: models.ModelSpec, passages: Sequence[embedders.Passage], 
         raise errors.PermanentError(reasons.Reason.TEXT_TOO_LONG, detail)
 
 
-def finished(pooled: Hidden, *, normalize: bool) -> embedders.Vectors:
+def finished(pooled: Output, *, normalize: bool) -> embedders.Vectors:
     """Unit norm in fp32; a row that is not finite, or has no direction, becomes NaN throughout."""
     norms = np.linalg.norm(pooled, axis=1, keepdims=True)
     sound = np.isfinite(norms) & (norms > 0)

@@ -24,13 +24,16 @@ _PARTS = ("Transformer", "Pooling", "Normalize")
 _UNBOUNDED = 1_000_000
 
 
-def artefact_of(directory: Path, spec: models.ModelSpec) -> Path:
-    """The file with the weights that the runtimes read."""
-    own_graph = spec.architecture is not None and spec.architecture.family == "bert"
-    for name in ARTEFACTS if own_graph else ARTEFACTS[1:]:
+def artefact_of(directory: Path, spec: models.ModelSpec, *, any_family: bool = False) -> Path:
+    """The file with the weights that the runtime reads.
+
+    any_family: torch reads model.safetensors of every family, the other runtimes of BERT alone.
+    """
+    from_weights = any_family or (spec.architecture is not None and spec.architecture.family == "bert")
+    for name in ARTEFACTS if from_weights else ARTEFACTS[1:]:
         if (directory / name).is_file():
             return directory / name
-    wanted = "model.safetensors or model.onnx" if own_graph else "model.onnx (its architecture is not BERT)"
+    wanted = "model.safetensors or model.onnx" if from_weights else "model.onnx (its architecture is not BERT)"
     raise unusable(directory, f"{wanted} is missing", "Fetch the model again or export it to ONNX")
 
 
@@ -87,12 +90,14 @@ def describe(directory: Path, *, name: str, source: models.Source) -> models.Mod
     )
 
 
-def verified(spec: models.ModelSpec, directory: Path, *, record: Path | None = None) -> models.ModelSpec:
+def verified(
+    spec: models.ModelSpec, directory: Path, *, record: Path | None = None, any_family: bool = False
+) -> models.ModelSpec:
     """The spec with the digests of the files that will be read, which equal every digest that is known.
 
     record: where digests that the table does not pin are kept from the first use on.
     """
-    artefact = artefact_of(directory, spec)
+    artefact = artefact_of(directory, spec, any_family=any_family)
     paths = [artefact, _present(directory / TOKENIZER)]
     if artefact.suffix == ".xml":
         paths.append(_present(artefact.with_suffix(".bin")))

@@ -53,10 +53,10 @@ class OnnxRunner:
             raise _unusable(artefact, str(error)) from error
         self._output = self._hidden_output(artefact, spec.dimension)
 
-    def run(self, ids: NDArray[np.int32], mask: NDArray[np.float32], kind: models.Kind) -> local.Hidden:
+    def run(self, ids: NDArray[np.int32], mask: NDArray[np.float32], kind: models.Kind) -> local.Output:
         del kind  # one session runs both lanes at once
         try:
-            hidden: local.Hidden = self._session.run([self._output], self._feed(ids, mask))[0]
+            hidden: local.Output = self._session.run([self._output], self._feed(ids, mask))[0]
         except _FAILURES as error:
             if "alloc" in str(error).lower():
                 raise MemoryError(str(error)) from error

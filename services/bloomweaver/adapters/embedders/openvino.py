@@ -52,7 +52,7 @@ class OpenVinoRunner:
         if tensors is not None:
             tensors.release()
 
-    def run(self, ids: NDArray[np.int32], mask: NDArray[np.float32], kind: models.Kind) -> local.Hidden:
+    def run(self, ids: NDArray[np.int32], mask: NDArray[np.float32], kind: models.Kind) -> local.Output:
         request = self._requests[kind]
         try:
             request.infer(self._feed(ids, mask), share_inputs=True)
@@ -60,7 +60,7 @@ class OpenVinoRunner:
             if "alloc" in str(error).lower():
                 raise MemoryError(str(error)) from error
             raise errors.RetryableError(reasons.Reason.EMBEDDING_FAILED, f"OpenVINO: {error}") from error
-        hidden: local.Hidden = request.get_output_tensor(self._output).data
+        hidden: local.Output = request.get_output_tensor(self._output).data
         return hidden
 
     def close(self) -> None:

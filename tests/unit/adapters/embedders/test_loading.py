@@ -141,6 +141,12 @@ def test_another_family_needs_an_onnx_export(tiny):
         resolve(tiny)
 
 
+def test_torch_reads_the_weights_of_any_family(tiny):
+    edit(tiny / "config.json", model_type="roberta")
+    spec = loading.resolve("tiny", models_dir=tiny.parent, any_family=True)
+    assert spec.digests[0][0] == "model.safetensors"
+
+
 @pytest.mark.parametrize("runtime", ["openvino", "onnx"])
 def test_an_onnx_file_that_is_none_is_refused(tiny, runtime):
     edit(tiny / "config.json", model_type="roberta")
