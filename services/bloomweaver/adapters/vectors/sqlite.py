@@ -137,7 +137,7 @@ class SqliteVectors:
 
     def _held(self, namespace: str, state: statements.State) -> matrices.Matrix | None:
         matrix = self._matrices.get(namespace)
-        if matrix is None or matrix.namespace != state.namespace or matrix.seen < state.changed:
+        if matrix is None or matrix.seen < state.changed:
             return None
         self._matrices.move_to_end(namespace)
         return matrix

@@ -1,3 +1,5 @@
+import asyncio
+import random
 import sqlite3
 
 import pytest
@@ -9,7 +11,7 @@ from bloomweaver.domain import errors
 from bloomweaver.domain.reasons import Reason
 from bloomweaver.ports import clock as clock_ports
 from bloomweaver.ports import queues as ports
-from bloomweaver.testing import clocks
+from bloomweaver.testing import clocks, loop
 from bloomweaver.testing.contracts import queues as contract
 
 
@@ -65,6 +67,28 @@ async def test_a_batch_is_received_in_one_transaction(opened):
     await store.send(contract.QUEUE, contract.hints(10))
     assert len(await contract.take(store)) == 10
     assert counting.writes == 2
+
+
+def test_a_receiver_wakes_with_the_send_and_finds_what_falls_due_by_itself():
+    virtual = loop.VirtualLoop(random.Random(1))
+
+    async def receive_times():
+        time = loop.VirtualClock(virtual)
+        async with engine.open_engine("mem://", clock=time, nonces=clock.SystemNonces()) as opened:
+            store, times = sqlite.SqliteQueues(opened), []
+            for delay_seconds in (0.0, 7.0):
+                waiting = asyncio.create_task(store.receive("q", limit=1, visibility_seconds=600.0, wait_seconds=60.0))
+                await asyncio.sleep(0.1)
+                began = virtual.time()
+                await store.send("q", contract.hints(1), delay_seconds=delay_seconds)
+                await waiting
+                times.append(round(virtual.time() - began, 3))
+        return times
+
+    try:
+        assert virtual.run_until_complete(receive_times()) == [0.0, 7.0]
+    finally:
+        virtual.close()
 
 
 async def test_a_message_of_a_later_release_waits_for_it_and_holds_up_nobody(opened):
