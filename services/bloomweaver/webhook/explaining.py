@@ -14,7 +14,7 @@ from bloomweaver.domain.events import Lane, Step
 from bloomweaver.domain.reasons import Reason
 from bloomweaver.ports import history, ledger, queues
 
-RETRY = "`bloomweaver retry` tries again"
+RETRY = "`bloomweaver retry` tries it again as it is."
 SHOWN_BEFORE = " Search goes on showing the version before it."
 ON_ITS_OWN = "Nothing has to be done: it goes on by itself."
 
@@ -62,7 +62,10 @@ def _deleted(
     )
     dying = [version for version in look.versions if version.state is not VersionState.GONE]
     if not dying:
-        return Explanation(verdict, "Nothing is left of it but a note that keeps older changes from bringing it back.")
+        return Explanation(
+            verdict,
+            "Its vectors are gone. A note stays, so that an older change that comes late does not bring it back.",
+        )
     waiting = _crowd(depths, queues.queue_name(Lane.DELETE))
     left = "1 version" if len(dying) == 1 else f"{len(dying)} versions"
     return Explanation(verdict, f"The vectors of {left} are being removed from the store{waiting}. {ON_ITS_OWN}")
@@ -77,7 +80,7 @@ def _failed(look: ledger.Look) -> Explanation:
     verdict = f"It failed after {tries}: {_lowered(explanation.meaning).rstrip('.')}{detail}."
     if row.live:
         verdict += SHOWN_BEFORE
-    return Explanation(verdict, f"{explanation.next} Then {RETRY} at once.")
+    return Explanation(verdict, f"{explanation.next} {RETRY}")
 
 
 def _searchable(look: ledger.Look) -> Explanation:
@@ -139,7 +142,7 @@ def _stage(step: Step, look: ledger.Look, timeline: Sequence[history.TimelineSte
     if look.row.reason is Reason.PIPELINE_UNAVAILABLE:
         return f"no worker that is running can do model {model} as this collection wants it{beside}"
     if step.lane is Lane.CHANGE:
-        return f"the text waits to be embedded with {model}{beside}"
+        return f"the text waits to be embedded{beside or f' with {model}'}"
     version = steps.find(look.versions, step.seq, step.pipe)
     if version is not None and _written(timeline, version):
         return f"the vectors are written{beside} and the store does not show all of them yet"
@@ -167,8 +170,8 @@ def _following(look: ledger.Look, depths: Mapping[str, queues.Depth], step: Step
         return ON_ITS_OWN
     hinted = look.row.hinted_at if look.row.hinted_at is not None else look.row.accepted_at
     due = max(0.0, hinted + steps.hint_delay(look.row.hints) - look.at)
-    lost = f"Its queue is empty, so the message may be lost: the reconciler sends a new one within {age(due)}."
-    return f"{lost} {ON_ITS_OWN}"
+    when = f"within {age(due)}" if due >= 1 else "in its next round"
+    return f"Its queue is empty, so the message may be lost: the reconciler sends a new one {when}. {ON_ITS_OWN}"
 
 
 def _lowered(sentence: str) -> str:

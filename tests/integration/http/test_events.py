@@ -226,7 +226,7 @@ async def test_a_cloud_event_in_binary_mode_has_its_attributes_in_headers():
 async def test_bad_cloud_events_are_refused_with_the_place():
     async with served.opened() as api:
         good = {"specversion": "1.0", "id": "1", "source": "s", "type": "insert", "subject": "a", "data": {"text": "x"}}
-        cases = [
+        cases: list[tuple[dict[str, object], str]] = [
             ({"specversion": "0.3"}, "/specversion"),
             ({"id": ""}, "/id"),
             ({"source": None}, "/source"),
