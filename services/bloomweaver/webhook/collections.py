@@ -184,28 +184,31 @@ class CollectionRoutes:
         principal = authentication.principal_of(request, Verb.READ)
         parameters.read(request)
         found = await self._finder.collection(principal, collection)
-        return answers.as_json(reindex_json(await self._collections.reindex(found)))
+        return answers.as_json(reindex_json(await self._collections.reindex(found), principal))
 
     async def promote(self, request: requests.Request, collection: str) -> responses.Response:
         """Cut over, if every live document is ready, or `force` says that it may be without them."""
         force = _force(request)
-        found = await self._administered(request, collection)
-        return answers.as_json(reindex_json(await self._collections.promote(found, force=force)))
+        principal, found = await self._administered(request, collection)
+        return answers.as_json(reindex_json(await self._collections.promote(found, force=force), principal))
 
     async def roll_back(self, request: requests.Request, collection: str) -> responses.Response:
         """Go back to the pipeline before the last promotion, which was kept current."""
         force = _force(request)
-        found = await self._administered(request, collection)
-        return answers.as_json(reindex_json(await self._collections.roll_back(found, force=force)))
+        principal, found = await self._administered(request, collection)
+        return answers.as_json(reindex_json(await self._collections.roll_back(found, force=force), principal))
 
     async def cancel(self, request: requests.Request, collection: str) -> responses.Response:
         """Give up the building pipeline; what is searched stays as it is."""
         parameters.read(request)
-        found = await self._administered(request, collection)
-        return answers.as_json(reindex_json(await self._collections.cancel(found)))
+        principal, found = await self._administered(request, collection)
+        return answers.as_json(reindex_json(await self._collections.cancel(found), principal))
 
-    async def _administered(self, request: requests.Request, collection: str) -> Collection:
-        return await self._finder.collection(authentication.principal_of(request, Verb.ADMIN), collection)
+    async def _administered(
+        self, request: requests.Request, collection: str
+    ) -> tuple[credentials.Principal, Collection]:
+        principal = authentication.principal_of(request, Verb.ADMIN)
+        return principal, await self._finder.collection(principal, collection)
 
     async def _json(self, principal: credentials.Principal, collection: Collection) -> answering.Json:
         reindex = await self._collections.reindex(collection, estimated=False)
@@ -223,19 +226,21 @@ class CollectionRoutes:
             "created_at": answering.timestamp(collection.created_at),
             "counts": answering.counts_of(counts),
             "oldest_pending_age_seconds": age,
-            "reindex": reindex_json(reindex),
+            "reindex": reindex_json(reindex, principal),
         }
 
 
-def reindex_json(reindex: managing.Reindex) -> answering.Json:
-    """A re-index in an answer."""
-    gate, estimate, generation = reindex.gate, reindex.estimate, reindex.generation
+def reindex_json(reindex: managing.Reindex, principal: credentials.Principal) -> answering.Json:
+    """A re-index in an answer. A filtered key is told its state alone: numbers and ids would tell of others."""
+    generation = reindex.generation
+    whole = principal.filter is None
+    gate, estimate = (reindex.gate, reindex.estimate) if whole else (None, None)
     return {
         "state": reindex.state.value,
         "model": _model_of(generation),
-        "total": gate.total if gate else 0,
-        "done": gate.ready if gate else 0,
-        "failed": gate.failed if gate else 0,
+        "total": gate.total if gate else 0 if whole else None,
+        "done": gate.ready if gate else 0 if whole else None,
+        "failed": gate.failed if gate else 0 if whole else None,
         "gate": {"open": gate.open, "ready": gate.ready, "laggards": managing.laggards_of(gate)} if gate else None,
         "estimate": {"documents": estimate.documents, "tokens": estimate.tokens} if estimate else None,
         "soak_until": answering.timestamp(generation.previous_until),

@@ -58,6 +58,8 @@ class Finder:
         self, principal: credentials.Principal, listing: ledger.Listing
     ) -> AsyncIterator[tuple[Row, Revision]]:
         """Rows of a listing, from `listing.after` to its end, that the key sees; read page by page."""
+        if principal.filter is not None:
+            listing = replace(listing, limit=PAGE)  # most of a page may be hidden
         while True:
             page = await self._ledger.documents(listing)
             for row, revision in page:

@@ -158,6 +158,18 @@ async def generation(api: served.Served, uid: identity.CollectionUid) -> documen
     return found
 
 
+async def test_a_filtered_key_learns_of_a_reindex_but_not_of_other_documents():
+    async with served.opened() as api:
+        await api.index("secret")
+        await api.put("/v1/collections/default", json={"model": "other"})
+        filtered = await api.key(where={"team": "hr"})
+        for path in ("/v1/collections/default/reindex", "/v1/collections/default"):
+            answer = await api.get(path, secret=filtered)
+            assert "secret" not in answer.text
+        shown = (await api.get("/v1/collections/default/reindex", secret=filtered)).json()
+        assert (shown["state"], shown["total"], shown["gate"]) == ("building", None, None)
+
+
 async def rounds(api: served.Served) -> None:
     """What the reconciler and the workers do about a re-index, until nothing moves."""
     for _ in range(6):

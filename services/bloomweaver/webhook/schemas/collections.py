@@ -52,9 +52,9 @@ class Reindex(pydantic.BaseModel):
 
     state: managing.ReindexState
     model: str | None
-    total: int
-    done: int
-    failed: int
+    total: int | None
+    done: int | None
+    failed: int | None
     gate: Gate | None
     estimate: Estimate | None
     soak_until: str | None
