@@ -205,14 +205,17 @@ def _laggard(
     held = documents.hold_number(connection, stored.cid, did)
     if held is None:
         return []
+    was_live = held.row.live
+    flipped = held.row.live != held.row.seq and documents.flip_what_waits(connection, held, now=now)
     row = held.row
-    following = steps.next_steps(row, held.versions, held.generation)
-    if row.live == row.seq and not following:
+    if row.live == row.seq and not flipped and not steps.next_steps(row, held.versions, held.generation):
         return []
     hinted_at = row.hinted_at or 0.0
     if row.tomb or now < hinted_at + EMPTY_LANE_SECONDS or (row.next_try is not None and row.next_try > now):
-        documents.save(connection, held, was_live=row.live)  # its lane may be another one now
+        documents.save(connection, held, was_live=was_live)  # its lane may be another one now
         return []
+    if flipped:
+        documents.save(connection, held, was_live=was_live)
     needed = _needed(connection, held, now=now)
     return [_found(held, needed)] if needed else []
 
