@@ -90,7 +90,7 @@ class Writer:
 
     def _next(self) -> Operation:
         rng, plan = self._rng, self._world.plan
-        if self._sent and self._source_ordered and rng.random() < 0.12:
+        if self._sent and self._source_ordered and rng.random() < plan.again_share:
             return self._again(rng.choice(self._sent))
         draw = rng.random()
         patches = 0.12 if plan.patches else 0.0
@@ -133,9 +133,7 @@ class Writer:
         self._drafts += 1
         place = self._place
         shared = "alpha" if self._rng.random() < 0.5 else "beta"
-        return (
-            f"{shared} canary{place.tenant} {place.document} {TEXT_MARK}{place.tenant}{place.document}p{self._drafts} gamma delta"
-        )
+        return f"{shared} canary{place.tenant} {place.document} {TEXT_MARK}{place.tenant}{place.document}p{self._drafts} gamma delta"
 
     async def _deliver(self, op: Operation) -> None:
         plan, rng = self._world.plan, self._rng
@@ -182,7 +180,10 @@ def note(world_: Deployment, op: Operation, answer: Accepted | Rejected) -> None
         op.outcome, op.seq, op.uid, op.ended = outcome, answer.seq, answer.collection_uid, now
         return
     if answer.collection_uid != op.uid:
-        return  # the collection was made again under the same name: another event
+        # The collection was made again under the same name, so there the event was a new one.
+        if (twin := world_.history.twin(op, uid=answer.collection_uid, outcome=outcome, seq=answer.seq)) is not None:
+            twin.started, twin.ended = op.last_sent, now
+        return
     world_.chaos.counts["resent"] += 1
     if (outcome, answer.seq) != (op.outcome, op.seq) or answer.outcome is not Outcome.DUPLICATE:
         told = f"{op} was {op.outcome} seq {op.seq}, and when sent again {answer.outcome} {outcome} seq {answer.seq}"

@@ -20,14 +20,15 @@ PRESENT = (VersionState.INTENT, VersionState.READY, VersionState.LIVE)
 
 async def resolve(world_: world.World) -> None:
     """What became of the operations that never got an answer: the stored event tells, as `GET /v1/events/{id}` does."""
-    database = world_.database
-    for op in world_.history.operations:
-        if op.outcome is not None or op.refused is not None:
-            continue
+    for op in list(world_.history.operations):
         for uid in world_.lives[op.place.tenant, op.place.collection]:
-            stored = await database.ledger.event(uid, source="", event_id=op.event_id)
-            if stored is not None:
-                op.outcome, op.seq, op.uid = str(stored.outcome), stored.seq, uid
+            stored = await world_.database.ledger.event(uid, source="", event_id=op.event_id)
+            if stored is None or op.uid == uid:
+                continue
+            if op.outcome is None:
+                op.outcome, op.seq, op.uid, op.refused = str(stored.outcome), stored.seq, uid, None
+            else:
+                world_.history.twin(op, uid=uid, outcome=str(stored.outcome), seq=stored.seq)
 
 
 async def check_events(world_: world.World) -> None:
@@ -44,6 +45,7 @@ async def settle(world_: world.World) -> None:
     """The faults stop; everything has to come to rest within the bound."""
     world_.chaos.calm = True
     world_.chaos.outages.clear()
+    await _give_up_unbuildable(world_)
     world_.off.clear()
     for name in world_.roles:
         world_.resume(name)
@@ -53,6 +55,16 @@ async def settle(world_: world.World) -> None:
     for look in waiting:
         what = f"{look.row.key.document_id} waits at the end: {look.row}, {look.versions}, {look.generation}"
         world_.history.violated("I7", world_.loop.time(), what)
+
+
+async def _give_up_unbuildable(world_: world.World) -> None:
+    """The roll-out of the newer release ends; what nothing here can run is given up by an operator."""
+    registry = world_.database.registry
+    world_.rolled_out = runnable = frozenset[str]().union(*world_.plan.releases)
+    for collection in await registry.collections():
+        generation = await registry.generation(collection.uid)
+        if generation is not None and generation.building and generation.building.revision not in runnable:
+            await registry.build(collection.uid, epoch=generation.epoch, pipeline=None)
 
 
 async def unsettled(world_: world.World) -> list[Look]:
@@ -128,20 +140,23 @@ async def _sweep(world_: world.World) -> None:
 async def check_stores(world_: world.World) -> None:
     """I8: the store holds the vectors of what is shown and nothing else; queues are empty."""
     wanted: set[tuple[str, str]] = set()
+    allowed: set[tuple[str, str]] = set()
     for look in await looks(world_):
         key = look.row.key
         for version in look.versions:
             if version.state in PRESENT and look.generation.pipeline(version.pipe) is not None:
                 namespace = identity.namespace_of(world_.deployment, key.collection_uid, version.pipe)
                 ids = identity.vector_ids(key.document_id, version.seq, version.pipe, version.n_chunks)
-                wanted.update((namespace, name) for name in ids)
+                allowed.update((namespace, name) for name in ids)
+                if version.state is not VersionState.INTENT:  # superseded before its first vector was written
+                    wanted.update((namespace, name) for name in ids)
     held = set()
     for namespace in await world_.vectors.primary.namespaces(""):
         async for page in world_.vectors.primary.ids(namespace):
             held.update((namespace, name) for name in page)
     now = world_.loop.time()
-    if held - wanted:
-        world_.history.violated("I8", now, f"garbage in the store: {sorted(held - wanted)[:4]}")
+    if held - allowed:
+        world_.history.violated("I8", now, f"garbage in the store: {sorted(held - allowed)[:4]}")
     if wanted - held:
         world_.history.violated("I3", now, f"vectors are missing in the store: {sorted(wanted - held)[:4]}")
     for queue, depth in (await world_.queues.depths()).items():

@@ -1,7 +1,7 @@
 """What clients did and saw in one history: the oracle's only evidence. Times are virtual seconds."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 TAKES_SEQ = frozenset({"created", "updated", "metadata_only", "deleted"})
@@ -137,6 +137,14 @@ class History:
     def violated(self, invariant: str, at: float, what: str) -> None:
         """Note a broken promise that was seen on the spot."""
         self.violations.append(Violation(invariant, at, what))
+
+    def twin(self, op: Operation, *, uid: str, outcome: str, seq: int) -> Operation | None:
+        """The same event in another life of its collection, where it was a new one; None if it is known already."""
+        if any((other.event_id, other.place, other.uid) == (op.event_id, op.place, uid) for other in self.operations):
+            return None
+        made = replace(op, number=len(self.operations) + 1, uid=uid, outcome=outcome, seq=seq, ended=None, refused=None)
+        self.operations.append(made)
+        return made
 
     def operation(
         self, place: Place, kind: Kind, *, now: float, event_id: str | None = None, paragraphs: Sequence[str] = ()

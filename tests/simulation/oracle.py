@@ -8,7 +8,6 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from tests.simulation import histories
 from tests.simulation.histories import History, Kind, Operation, Search, Seen, Violation
 
 
@@ -187,7 +186,10 @@ class Oracle:
         removal = self._ended.get(uid)
         if removal is not None and removal.started < search.ended:
             return True
-        if any(force[:2] == (search.tenant, search.collection) and force[2] < search.ended for force in self._history.forced):
+        if any(
+            force[:2] == (search.tenant, search.collection) and force[2] < search.ended
+            for force in self._history.forced
+        ):
             return True
         return any(
             delete.started < search.ended and document.may_hide(delete, seq, before=search.ended)
@@ -211,4 +213,4 @@ class Oracle:
         after = [seq for seq, op in document.revisions.items() if seq >= base and op.version is None]
         final = max([base, *(seq for seq in after if document.revisions[seq].kind is Kind.DELETE)])
         found = document.revisions.get(final)
-        return found if found is not None and found.kind is histories.Kind.PUT else None
+        return document.content(final) if found is not None and found.kind is not Kind.DELETE else None

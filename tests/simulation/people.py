@@ -88,8 +88,11 @@ def _seen(hit: search_service.Hit) -> histories.Seen:
 class Operator:
     """Re-indexes one collection: begins, waits for the gate, promotes, rolls back, cancels or changes its mind."""
 
-    def __init__(self, world_: world.World, tenant: str, collection: str, *, rng: random.Random) -> None:
+    def __init__(
+        self, world_: world.World, tenant: str, collection: str, *, ordering: Ordering, rng: random.Random
+    ) -> None:
         self._world = world_
+        self._ordering = ordering
         self._tenant = TenantId(tenant)
         self._collection = collection
         self._rng = rng
@@ -138,7 +141,7 @@ class Operator:
 
     def _wish(self) -> managing.Wish:
         model = self._rng.choice(world.SPECS).name
-        return managing.Wish(model=model, max_tokens=self._rng.choice([12, 24]))
+        return managing.Wish(model=model, max_tokens=self._rng.choice([12, 24]), ordering=self._ordering)
 
     async def _now(self) -> Collection:
         found = await self._world.database.registry.collection(self._tenant, self._collection)

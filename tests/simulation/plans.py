@@ -45,6 +45,7 @@ class Plan:
     sweep_seconds: float = 600.0
     lost_blobs: int = 0
     patches: bool = True
+    again_share: float = 0.12
     client_patience_seconds: float = 30.0
 
 

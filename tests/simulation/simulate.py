@@ -98,12 +98,13 @@ def _crowd(world_: world.World) -> list[Coroutine[Any, Any, None]]:
     plan, found = world_.plan, []
     for index, tenant in enumerate(TENANTS):
         rng = random.Random(f"crowd/{plan.seed}/{tenant}")
+        ordering = Ordering.SOURCE if plan.source_ordered[index] else Ordering.ARRIVAL
         for number in range(plan.documents):
             place = histories.Place(tenant, COLLECTION, f"d{number}")
             found.append(clients.Writer(world_, place, source_ordered=plan.source_ordered[index]).run())
         found.append(people.searcher(world_, tenant, COLLECTION, rng=rng))
         if plan.reindexes and (index == 0 or rng.random() < 0.3):
-            found.append(people.Operator(world_, tenant, COLLECTION, rng=rng).run())
+            found.append(people.Operator(world_, tenant, COLLECTION, ordering=ordering, rng=rng).run())
     rng = random.Random(f"operators/{plan.seed}")
     if plan.remade_collection:
         ordering = Ordering.SOURCE if plan.source_ordered[1] else Ordering.ARRIVAL

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bloomweaver.domain import identity, steps
 from bloomweaver.domain.documents import DocumentKey, Row, VersionState
-from bloomweaver.domain.events import Accepted, Lane, Outcome
+from bloomweaver.domain.events import Accepted, Hint, Lane, Outcome
 from bloomweaver.ports import ledger, queues
 from bloomweaver.reconciler import service as reconciler_service
 
@@ -26,6 +26,7 @@ class Taps:
         self._world = world
         self._counts = world.chaos.counts
         self._newest: dict[DocumentKey, Row] = {}
+        self._lost: set[tuple[str, DocumentKey]] = set()
         self._methods: dict[str, Callable[[tuple[Any, ...], Any], None]] = {
             "accept": self._accepted,
             "look": self._looked,
@@ -41,8 +42,10 @@ class Taps:
             "garbage": self._garbage,
         }
 
-    def seen(self, host: str, method: str, args: tuple[Any, ...], result: Any) -> None:
+    def seen(self, method: str, args: tuple[Any, ...], options: dict[str, Any], result: Any) -> None:
         """A call to the database took effect."""
+        if method == "create_collection" and result[1]:
+            self._world.lived(result[0], options["pipeline"])
         tap = self._methods.get(method)
         if tap is not None:
             tap(args, result)
@@ -64,6 +67,10 @@ class Taps:
         if expected != dimension:
             self._broken("I14", f"a vector of {dimension} dimensions for {namespace}, which has {expected}")
 
+    def lost(self, queue: str, hint: Hint) -> None:
+        """The queue lost a hint that it had taken: no worker is to blame for what is still to do."""
+        self._lost.add((queue, hint.key))
+
     async def acked(self, host: str, queue: str, deliveries: Sequence[queues.Delivery]) -> None:
         """I12: what an acked hint asked for is done, was given up, or will be looked at again."""
         if queue.startswith(Lane.DELETE):
@@ -77,7 +84,7 @@ class Taps:
                 continue
             wanted = steps.next_steps(look.row, look.versions, look.generation)
             left = [s for s in wanted if queues.queue_of(s) == queue and (s.seq, s.pipe) == (hint.seq, hint.pipe)]
-            if left and not self._hinted(queue, hint.key):
+            if left and not self._hinted(queue, hint.key) and (queue, hint.key) not in self._lost:
                 self._broken("I12", f"{host} acked {hint.document_id} seq {hint.seq} in {queue}, still to do: {left}")
 
     def _hinted(self, queue: str, key: DocumentKey) -> bool:

@@ -17,7 +17,7 @@ from bloomweaver.adapters.embedders import memory as memory_embedder
 from bloomweaver.adapters.queues import memory as memory_queues
 from bloomweaver.adapters.vectors import memory as memory_vectors
 from bloomweaver.domain import errors, identity, models
-from bloomweaver.domain.documents import Chunking, Ordering, Pipeline
+from bloomweaver.domain.documents import Chunking, Collection, Ordering, Pipeline
 from bloomweaver.domain.events import Lane
 from bloomweaver.domain.identity import CollectionUid, TenantId
 from bloomweaver.domain.reasons import Reason
@@ -116,6 +116,7 @@ class World:
         )
         self.taps = taps.Taps(self)
         self.deployment = ""
+        self.rolled_out: frozenset[str] | None = None
         self.lossy = False
         self.running: dict[str, Running] = {}
         self.off: set[str] = set()
@@ -142,11 +143,17 @@ class World:
 
     async def make_collection(self, tenant: str, name: str, *, ordering: Ordering) -> None:
         """As an administrator does, with nothing going wrong."""
-        first = self.remember(first_pipeline())
-        made, _ = await self.database.registry.create_collection(
+        first = first_pipeline()
+        made, new = await self.database.registry.create_collection(
             TenantId(tenant), name, ordering=ordering, description="", pipeline=first
         )
-        self.lives.setdefault((tenant, name), []).append(made.uid)
+        if new:
+            self.lived(made, first)
+
+    def lived(self, made: Collection, first: Pipeline) -> None:
+        """A new life of a collection."""
+        self.remember(first)
+        self.lives.setdefault((made.tenant, made.name), []).append(made.uid)
 
     async def pass_time(self, seconds: float) -> None:
         """Much time at once, while nothing runs."""
@@ -166,8 +173,8 @@ class World:
         roles: dict[str, Callable[[loop.Host], Running]] = {"webhook-1": self._webhook, "webhook-2": self._webhook}
         for number, space in enumerate(SPACES):
             for index, revisions in enumerate(self.plan.releases, 1):
-                make = functools.partial(self._embedder, number=number, space=space, revisions=revisions)
-                roles[f"embedder-{number}-{index}"] = make
+                name = f"embedder-{number}-{index}"
+                roles[name] = functools.partial(self._embedder, number=number, space=space, revisions=revisions)
         for lane in (Lane.CREATE, Lane.UPDATE, Lane.UPDATE, Lane.DELETE):
             index = sum(name.startswith(f"writer-{lane}") for name in roles) + 1
             roles[f"writer-{lane}-{index}"] = functools.partial(self._writer, lane=lane)
@@ -242,7 +249,9 @@ class World:
     def _common(self, host: loop.Host) -> dict[str, Any]:
         return {
             "ledger": self._database(host, "ledger"),
-            "queues": faults.FaultyQueues(self.queues, host=host, chaos=self.chaos, on_ack=self.taps.acked),
+            "queues": faults.FaultyQueues(
+                self.queues, host=host, chaos=self.chaos, on_ack=self.taps.acked, on_lost=self.taps.lost
+            ),
         }
 
     def _faulty_blobs(self, host: loop.Host) -> faults.FaultyBlobs:
@@ -295,7 +304,7 @@ class World:
             blobs=self._faulty_blobs(host),
             nonces=loop.SeededNonces(self._nonces),
             encoder=encoder,
-            extraction=embedder_service.Extraction(parsing.parse, revisions, offload),
+            extraction=embedder_service.Extraction(parsing.parse, self.rolled_out or revisions, offload),
             deployment=self.deployment,
         )
         loop_ = self._consumer(common, queues.queue_name(Lane.CHANGE, space), service)

@@ -142,7 +142,7 @@ class ReconcilerService:
         (look,) = await self._ledger.look([hint.key])
         if look is None or look.row.seq != hint.seq or look.row.tomb or look.row.live == hint.seq:
             return
-        if look.row.failed or look.row.next_try is not None:
+        if look.row.failed or (look.row.next_try is not None and look.row.next_try > look.at):
             return
         detail = "Workers crashed or gave up on this document more than 10 times."
         pipe = hint.pipe or look.generation.active.pipe

@@ -24,11 +24,11 @@ READS = frozenset(
     "timeline dead_letters".split()
 )
 
-Seen = Callable[[str, str, tuple[Any, ...], Any], None]
+Seen = Callable[[str, tuple[Any, ...], dict[str, Any], Any], None]
 
 
 class _FaultyPort:
-    """Every coroutine method of a port, with faults around it. seen: is told host, method, arguments and result."""
+    """Every coroutine method of a port, with faults around it. seen: is told method, arguments and result of each effect."""
 
     def __init__(self, inner: object, *, host: loops.Host, chaos: chaos_.Chaos, port: str, seen: Seen | None) -> None:
         self._inner = inner
@@ -49,7 +49,7 @@ class _FaultyPort:
             async def effect() -> Any:
                 result = await method(*args, **options)
                 if seen is not None:
-                    seen(host.name, name, args, result)
+                    seen(name, args, options, result)
                 return result
 
             return await chaos.call(host, self._port, name, effect, mutates=mutates)
@@ -64,7 +64,7 @@ def faulty(inner: P, *, host: loops.Host, chaos: chaos_.Chaos, port: str = "ledg
 
 
 class FaultyQueues:
-    """Hints are lost, doubled, delayed and so reordered. on_ack: is told after an ack what was acked."""
+    """Hints are lost, doubled, delayed and so reordered. on_ack: is told what was acked; on_lost: what the queue lost."""
 
     def __init__(
         self,
@@ -73,24 +73,27 @@ class FaultyQueues:
         host: loops.Host,
         chaos: chaos_.Chaos,
         on_ack: Callable[[str, str, Sequence[queues.Delivery]], Awaitable[None]] | None = None,
+        on_lost: Callable[[str, Hint], None] = lambda queue, hint: None,
     ) -> None:
         self._inner = inner
         self._host = host
         self._chaos = chaos
         self._on_ack = on_ack
+        self._on_lost = on_lost
 
     async def send(self, queue: str, hints: Sequence[Hint], *, delay_seconds: float = 0.0) -> None:
         await self._chaos.before(self._host, "queues", "send")
-        for delay, hint in self._fates(hints):
+        for delay, hint in self._fates(queue, hints):
             await self._inner.send(queue, [hint], delay_seconds=delay_seconds + delay)
         self._chaos.trace(self._host.name, "queues.send", f"{queue} {' '.join(_named(hint) for hint in hints)}")
         await self._chaos.after(self._host, "queues", "send", mutates=True)
 
-    def _fates(self, hints: Sequence[Hint]) -> Iterable[tuple[float, Hint]]:
+    def _fates(self, queue: str, hints: Sequence[Hint]) -> Iterable[tuple[float, Hint]]:
         chaos, rates = self._chaos, self._chaos.rates
         for hint in hints:
             if chaos.chance(rates.hint_lost):
                 chaos.counted(self._host, "queues.send", "hint_lost")
+                self._on_lost(queue, hint)
                 continue
             delay = 0.0
             if chaos.chance(rates.hint_delayed):
