@@ -1,6 +1,7 @@
 """The OpenAPI document is complete and only changes when somebody means it to."""
 
 import json
+import pathlib
 import re
 
 from tests.support import golden, served
@@ -39,3 +40,10 @@ async def test_every_operation_has_a_summary_an_answer_and_a_unique_id():
             )
         names = [found["operationId"] for _, _, found in operations]
         assert len(set(names)) == len(names)
+
+
+async def test_every_route_is_on_the_reference_page():
+    page = (pathlib.Path(__file__).parents[3] / "docs" / "reference" / "http.md").read_text(encoding="utf-8")
+    async with served.opened() as api:
+        paths = (await api.get("/openapi.json")).json()["paths"]
+        assert [path for path in paths if path not in page] == []
