@@ -11,7 +11,7 @@ import typer
 from typer import main as typer_main
 
 import bloomweaver
-from bloomweaver.cli import failures, screen
+from bloomweaver.cli import failures, parameters, screen, sections
 from bloomweaver.cli.commands import (
     collecting,
     completing,
@@ -25,9 +25,9 @@ from bloomweaver.cli.commands import (
     trying,
 )
 from bloomweaver.domain import errors
+from bloomweaver.runtime import environment
 
 HELP = "Keeps a vector index in step with changing content: what you sent is what is searchable, and you can prove it."
-BEGIN, USE, ANSWER, KEEP = "Begin", "Send and search", "Ask why", "Keep it running"
 
 
 def _version(asked: bool) -> None:  # noqa: FBT001 - the shape of an option's callback
@@ -41,41 +41,43 @@ def _options(
     version: Annotated[  # noqa: ARG001 - its callback has ended the program
         bool, typer.Option("--version", help="Print the version and end.", is_eager=True, callback=_version)
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an unforeseen error.")] = False,
+    debug: Annotated[  # noqa: ARG001 - looked at before anything can go wrong
+        bool, typer.Option("--debug", help="Show the traceback of an unforeseen error.")
+    ] = False,
 ) -> None:
-    if debug:
-        sys.excepthook = sys.__excepthook__
+    """The options of the program itself; `main` has looked at them."""
 
 
 def create_app() -> typer.Typer:
     """All commands."""
     made = typer.Typer(
         name="bloomweaver",
+        cls=sections.Sectioned,
         help=HELP,
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
-        rich_markup_mode="rich",
-        context_settings={"help_option_names": ["-h", "--help"]},
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
     made.callback()(_options)
-    made.command("try", rich_help_panel=BEGIN)(trying.try_)
-    made.command(rich_help_panel=BEGIN)(serving.dev)
-    made.command(rich_help_panel=BEGIN)(inspecting.doctor)
-    made.command(rich_help_panel=USE)(pushing.push)
-    made.command(rich_help_panel=USE)(standing.wait)
-    made.command(rich_help_panel=USE)(searching.search)
-    made.command(rich_help_panel=ANSWER)(standing.status)
-    made.command(rich_help_panel=ANSWER)(standing.why)
-    made.command(rich_help_panel=ANSWER)(standing.retry)
-    made.command("dead-letters", rich_help_panel=ANSWER)(dead_letters.dead_letters)
-    made.command(rich_help_panel=ANSWER)(dead_letters.redrive)
-    made.command(rich_help_panel=ANSWER)(inspecting.audit)
-    made.add_typer(collecting.app, name="collections", rich_help_panel=KEEP)
-    made.add_typer(keys.app, name="keys", rich_help_panel=KEEP)
-    made.command(rich_help_panel=KEEP)(inspecting.models)
-    made.command(rich_help_panel=KEEP)(serving.migrate)
-    made.command(rich_help_panel=KEEP)(completing.completion)
+    made.command("try")(trying.try_)
+    made.command()(serving.dev)
+    made.command()(inspecting.doctor)
+    made.command()(pushing.push)
+    made.command()(standing.wait)
+    made.command()(searching.search)
+    made.command()(standing.status)
+    made.command()(standing.why)
+    made.command()(standing.retry)
+    made.command("dead-letters")(dead_letters.dead_letters)
+    made.command()(dead_letters.redrive)
+    made.command()(inspecting.audit)
+    made.add_typer(collecting.app, name="collections")
+    made.add_typer(keys.app, name="keys")
+    made.command()(inspecting.models)
+    made.command()(serving.migrate)
+    made.command()(completing.completion)
     return made
 
 
@@ -84,7 +86,11 @@ app = create_app()
 
 def main() -> None:
     """The program."""
-    sys.excepthook = _unforeseen
+    if "--debug" not in sys.argv:
+        sys.excepthook = _unforeseen
+    parameters.install()
+    if completing.VARIABLE in environment.read():
+        completing.begin()
     try:
         # Not `app()`: that puts its own hook in the place of ours.
         typer_main.get_command(app)(prog_name="bloomweaver")

@@ -4,7 +4,6 @@ The key is looked for in BLOOMWEAVER_API_KEY, then in the file `key` of the data
 The file is used for this machine's own server only: a key never goes to another host by default.
 """
 
-import asyncio
 import contextlib
 import dataclasses
 import pathlib
@@ -90,6 +89,8 @@ def of(context: typer.Context) -> Surroundings:
 
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run a command's coroutine; Ctrl-C becomes exit code 130 and a sentence."""
+    import asyncio
+
     try:
         return asyncio.run(work)
     except KeyboardInterrupt:
@@ -102,6 +103,8 @@ def run_serving(work: Coroutine[Any, Any, T]) -> T:
     """Run a server's coroutine, on the loop that carries the accept rate where there is one."""
     if sys.platform == "win32":
         return run(work)
+    import asyncio
+
     import uvloop
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

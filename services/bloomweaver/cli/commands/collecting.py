@@ -9,8 +9,10 @@ from bloomweaver.cli import failures, options, screen, surroundings, wording
 if TYPE_CHECKING:
     from bloomweaver.cli import client
 
-app = typer.Typer(no_args_is_help=True, help="Collections: list, create, show, delete, re-index.")
-reindex = typer.Typer(no_args_is_help=True, help="A re-index: how far it is, cut over, go back, give up.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, create, show, delete, re-index.")
+reindex = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="How far a re-index is; cut over, go back, give up."
+)
 app.add_typer(reindex, name="reindex")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the collection.", show_default=False)]
@@ -44,18 +46,27 @@ def create(
     context: typer.Context,
     *,
     name: Name,
-    model: Annotated[str | None, typer.Option("--model", help="Embedding model; `models` lists them.")] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="MODEL", help="Embedding model; `models` lists them.")
+    ] = None,
     ordering: Annotated[
         str | None, typer.Option("--ordering", metavar="arrival|source", help="What orders changes; fixed for ever.")
     ] = None,
-    max_tokens: Annotated[int | None, typer.Option("--max-tokens", min=1, help="Longest chunk, in tokens.")] = None,
-    overlap_tokens: Annotated[int | None, typer.Option("--overlap-tokens", min=0, help="Shared by neighbours.")] = None,
-    description: Annotated[str | None, typer.Option("--description", help="What it is for.")] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option("--max-tokens", metavar="N", min=1, help="Longest chunk, in tokens.")
+    ] = None,
+    overlap_tokens: Annotated[
+        int | None, typer.Option("--overlap-tokens", metavar="N", min=0, help="Shared by neighbours.")
+    ] = None,
+    description: Annotated[str | None, typer.Option("--description", metavar="TEXT", help="What it is for.")] = None,
     as_json: options.AsJson = False,
     url: options.Url = None,
     data: options.Data = None,
 ) -> None:
-    """Make a collection, or change it: another model or chunking begins a re-index."""
+    """Make a collection, or change it.
+
+    Another model or chunking begins a re-index.
+    """
     chunking = {"max_tokens": max_tokens, "overlap_tokens": overlap_tokens}
     given = {name: value for name, value in chunking.items() if value is not None}
     body = {"model": model, "ordering": ordering, "chunking": given or None, "description": description}

@@ -16,12 +16,12 @@ def dead_letters(
     *,
     reason: Reason = None,
     collection: options.MaybeCollection = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="How many to print.")] = 50,
+    limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, max=1000, help="How many to print.")] = 50,
     as_json: options.AsJson = False,
     url: options.Url = None,
     data: options.Data = None,
 ) -> None:
-    """List failed documents with the cause and what to do."""
+    """List failed documents: cause, and what to do."""
     display = screen.Screen(as_json=as_json)
 
     async def work() -> None:
@@ -48,7 +48,7 @@ def redrive(
     context: typer.Context,
     *,
     documents: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID]...", help="Ids within --collection; all if omitted.")
+        list[str] | None, typer.Argument(metavar="ID", help="Ids within --collection; all if omitted.")
     ] = None,
     reason: Reason = None,
     collection: options.MaybeCollection = None,
@@ -57,7 +57,10 @@ def redrive(
     url: options.Url = None,
     data: options.Data = None,
 ) -> None:
-    """Try failed documents again: those named, those of a reason or collection, or --all."""
+    """Try failed documents again.
+
+    Those named, those of a reason or of a collection, or --all.
+    """
     if not (documents or reason or collection or everything):
         raise failures.usage("Say which documents.", advice="Name ids, a --reason, a --collection, or --all.")
     if documents and collection is None:

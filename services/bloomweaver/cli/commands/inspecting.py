@@ -10,7 +10,7 @@ from bloomweaver.cli import failures, options, screen, surroundings, wording
 def models(
     context: typer.Context, *, as_json: options.AsJson = False, url: options.Url = None, data: options.Data = None
 ) -> None:
-    """List the embedding models that a collection may have."""
+    """List the models that a collection may have."""
     display = screen.Screen(as_json=as_json)
 
     async def work() -> None:
@@ -37,7 +37,10 @@ def audit(
     url: options.Url = None,
     data: options.Data = None,
 ) -> None:
-    """Compare the ledger with the vector store, document by document. Needs the verb admin."""
+    """Compare ledger and vector store, and repair.
+
+    Looks at every document. Needs a key with the verb admin. Ends with 1 where something is left to mend.
+    """
     display = screen.Screen(as_json=as_json)
 
     async def work() -> dict[str, Any]:
@@ -86,13 +89,17 @@ def doctor(
     context: typer.Context,
     *,
     wait: Annotated[
-        float | None, typer.Option("--wait", min=0.0, help="Wait so many seconds until the server is ready.")
+        float | None,
+        typer.Option("--wait", metavar="SECONDS", min=0.0, help="Wait until the server is ready, so long."),
     ] = None,
     as_json: options.AsJson = False,
     url: options.Url = None,
     data: options.Data = None,
 ) -> None:
-    """Check what BloomWeaver needs here: Python, data folder, key, models, processor, disk, port, server."""
+    """Check what BloomWeaver needs here, and what to do.
+
+    Looks at Python, the data folder, the key, models, processor, disk, port and server.
+    """
     from bloomweaver.cli import checking
 
     around = surroundings.of(context)

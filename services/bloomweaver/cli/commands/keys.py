@@ -7,7 +7,7 @@ import typer
 
 from bloomweaver.cli import failures, options, screen, surroundings, wording
 
-app = typer.Typer(no_args_is_help=True, help="API keys: create, list, revoke.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Create, list, revoke API keys.")
 
 VERBS = ("read", "write", "admin")
 
@@ -33,7 +33,7 @@ def create(
     ] = None,
     tenant: Annotated[
         str | None,
-        typer.Option("--tenant", help="Make this tenant and its key in the data folder; no server."),
+        typer.Option("--tenant", metavar="NAME", help="Make this tenant and its key in the data folder; no server."),
     ] = None,
     as_json: options.AsJson = False,
     url: options.Url = None,

@@ -13,7 +13,7 @@ def push(
     *,
     paths: Annotated[
         list[str],
-        typer.Argument(metavar="PATH...", help="Folders, files, .ndjson files of events, - for events from stdin."),
+        typer.Argument(metavar="PATH", help="Folders, files, .ndjson files of events, - for events from stdin."),
     ],
     collection: options.Collection = "default",
     create: Annotated[bool, typer.Option("--create", help="Make the collection if there is none (admin).")] = False,
@@ -24,9 +24,12 @@ def push(
         list[str] | None, typer.Option("--exclude", "-x", metavar="GLOB", help="Not these files; can be repeated.")
     ] = None,
     hidden: Annotated[bool, typer.Option("--hidden", help="Also names that begin with a dot.")] = False,
-    prefix: Annotated[str, typer.Option("--prefix", help="Put this in front of every document id.")] = "",
+    prefix: Annotated[
+        str, typer.Option("--prefix", metavar="TEXT", help="Put this in front of every document id.")
+    ] = "",
     origin: Annotated[
-        str | None, typer.Option("--origin", help="Name of where this comes from, instead of the folder's path.")
+        str | None,
+        typer.Option("--origin", metavar="NAME", help="Name of where this comes from, instead of the folder's path."),
     ] = None,
     document_id: Annotated[
         str | None, typer.Option("--id", metavar="ID", help="With -: stdin is one document with this id.")
@@ -39,14 +42,22 @@ def push(
     watch: Annotated[bool, typer.Option("--watch", help="Go on and push what changes, until Ctrl-C.")] = False,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="End when everything is accepted.")] = False,
     timeout: Annotated[
-        float | None, typer.Option("--timeout", min=0.0, help="Seconds to wait for searchable.", show_default=False)
+        float | None,
+        typer.Option(
+            "--timeout", metavar="SECONDS", min=0.0, help="How long to wait for searchable; then 5.", show_default=False
+        ),
     ] = None,
-    concurrency: Annotated[int, typer.Option("--concurrency", min=1, max=32, help="Calls at the same time.")] = 4,
+    concurrency: Annotated[
+        int, typer.Option("--concurrency", metavar="N", min=1, max=32, help="Calls at the same time.")
+    ] = 4,
     as_json: options.AsJson = False,
     url: options.Url = None,
     data: options.Data = None,
 ) -> None:
-    """Send documents, and wait until they are searchable. Unchanged files are free; Ctrl-C loses nothing."""
+    """Send documents, and wait until they are searchable.
+
+    Unchanged files are free, binary ones are skipped. Ctrl-C loses nothing: the same command goes on.
+    """
     from bloomweaver.cli.pushing import pusher, selection
 
     wish = pusher.Wish(

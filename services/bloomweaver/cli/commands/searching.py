@@ -34,17 +34,22 @@ def search(
         list[str] | None,
         typer.Option("--filter", "-f", metavar="FILTER", help="team=hr, year>=2025, or JSON; all must hold."),
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=100, help="How many hits.")] = 10,
+    limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, max=100, help="How many hits.")] = 10,
     min_score: Annotated[
         float | None,
-        typer.Option("--min-score", min=-1.0, max=1.0, help="Leave out hits below it.", show_default=False),
+        typer.Option(
+            "--min-score", metavar="SCORE", min=-1.0, max=1.0, help="Leave out hits below it.", show_default=False
+        ),
     ] = None,
     by_document: Annotated[bool, typer.Option("--by-document", help="Only the best chunk of each document.")] = False,
     as_json: options.AsJson = False,
     url: options.Url = None,
     data: options.Data = None,
 ) -> None:
-    """Search, and print the best chunks with score, headings, place and text."""
+    """Print the chunks that fit best.
+
+    Each with score, document, headings, place in the text, and the text around the query's words.
+    """
     body: dict[str, object] = {"query": " ".join(query), "limit": limit, "group_by_document": by_document}
     if collections:
         body["collections"] = collections

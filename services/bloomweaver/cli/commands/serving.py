@@ -22,17 +22,26 @@ def dev(
     *,
     port: Annotated[
         int | None,
-        typer.Option("--port", min=0, max=65535, help="Port to listen on; 0 takes a free one. [default: 8080]"),
+        typer.Option(
+            "--port", metavar="N", min=0, max=65535, help="Port to listen on; 0 takes a free one. [default: 8080]"
+        ),
     ] = None,
     host: Annotated[
-        str | None, typer.Option("--host", help="Address to listen on. [default: 127.0.0.1]", show_default=False)
+        str | None,
+        typer.Option(
+            "--host", metavar="ADDRESS", help="Address to listen on. [default: 127.0.0.1]", show_default=False
+        ),
     ] = None,
     model: Annotated[
-        str | None, typer.Option("--model", help="Embedding model of new collections.", show_default=False)
+        str | None,
+        typer.Option("--model", metavar="MODEL", help="Embedding model of new collections.", show_default=False),
     ] = None,
     data: options.Data = None,
 ) -> None:
-    """Run the whole service on this machine until Ctrl-C. A key is always needed; the first start writes one."""
+    """Run the whole service on this machine until Ctrl-C.
+
+    A key is always needed; the first start writes one into the data folder.
+    """
     around = surroundings.of(context)
     settings = settings_of(around.variables, port=port, host=host, model=model)
     surroundings.run_serving(_serve(around.data(data), settings, screen.Screen()))
@@ -126,7 +135,10 @@ def migrate(
     as_json: options.AsJson = False,
     data: options.Data = None,
 ) -> None:
-    """Bring the data folder to this release. Starting `dev` does so as well, without --restored."""
+    """Bring the data folder to this release.
+
+    Starting `dev` does so as well, without --restored.
+    """
     from bloomweaver.cli import inprocess
     from bloomweaver.cli.commands import inspecting
 

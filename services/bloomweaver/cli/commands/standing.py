@@ -31,7 +31,7 @@ def status(
     url: options.Url = None,
     data: options.Data = None,
 ) -> None:
-    """Print what is searchable, what waits and what failed, by collection."""
+    """Say what is searchable, what waits, what failed."""
     display = screen.Screen(as_json=as_json)
 
     async def work() -> None:
@@ -91,7 +91,7 @@ def why(
     url: options.Url = None,
     data: options.Data = None,
 ) -> None:
-    """Say why a document is as it is, what happened to it, and what comes next."""
+    """Say why a document is as it is, and what comes next."""
     display = screen.Screen(as_json=as_json)
 
     async def work() -> None:
@@ -156,7 +156,10 @@ def retry(
     url: options.Url = None,
     data: options.Data = None,
 ) -> None:
-    """Try a failed document again now. `redrive` does so with many."""
+    """Try a failed document again now.
+
+    `redrive` does so with many.
+    """
     display = screen.Screen(as_json=as_json)
 
     async def work() -> None:
@@ -184,7 +187,10 @@ def wait(
     ] = None,
     collection: options.MaybeCollection = None,
     timeout: Annotated[
-        float | None, typer.Option("--timeout", min=0.0, help="Give up after so many seconds.", show_default=False)
+        float | None,
+        typer.Option(
+            "--timeout", metavar="SECONDS", min=0.0, help="Give up after so long; exit code 5.", show_default=False
+        ),
     ] = None,
     as_json: options.AsJson = False,
     url: options.Url = None,

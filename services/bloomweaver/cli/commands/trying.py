@@ -11,13 +11,15 @@ from bloomweaver.cli import options, screen, surroundings
 def try_(
     context: typer.Context,
     *,
-    folder: Annotated[
-        Path, typer.Argument(metavar="[DIR]", help="Folder of text, Markdown and HTML; nothing in it is changed.")
-    ] = Path("docs"),
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of text, Markdown and HTML.")] = Path("docs"),
     as_json: options.AsJson = False,
     data: options.Data = None,
 ) -> None:
-    """Ingest a folder, search it, edit, delete, and ask why: the whole service in this process."""
+    """Ingest a folder, search it, edit, delete, ask why.
+
+    The whole service runs in this process, over the data folder. Nothing in DIR is changed. What was ingested stays:
+    `dev` serves it.
+    """
     from bloomweaver.cli import trial
     from bloomweaver.cli.commands import serving
 
