@@ -189,13 +189,12 @@ class _Atoms:
             return self._first_tokens[atom]
         text = self._extracted.text
         inner = range(max(low, self._first_tokens[first - 1] + 1), end)
-        return next((token for token in inner if text[self._offsets[token] - 1].isspace()), None)
+        return next((token for token in inner if units.apart(text, self._offsets[token])), None)
 
     def _seamless(self, atom: int) -> bool:
         """Whether the tokens on both sides of the boundary before an atom are those of the joined text, in one
         section."""
-        text, start = self._extracted.text, self.starts[atom]
-        return self._levels[atom] >= _BLOCK and (text[start - 1].isspace() or text[start].isspace())
+        return self._levels[atom] >= _BLOCK and units.apart(self._extracted.text, self.starts[atom])
 
     def chunk(self, index: int, first: int, end: int, overlap: int | None) -> Chunk:
         """The chunk of the atoms from `first` to before `end`, begun early by an overlap."""

@@ -45,6 +45,8 @@ FORCED, STRONG, GOOD, FAIR, LINE, CLAUSE, WORD = 0, 12, 13, 14, 15, 16, 17
 # No text that goes to the tokenizer is longer than this: memory stays bounded.
 PIECE_CODE_POINTS = 16_384
 
+# White space at which every tokenizer ends a word. Some drop control characters and join what they stood between.
+_GAP = r"[^\S\x0b\x0c\x1c-\x1f\x85]"
 # Every pattern matches in linear time on any text: quantifiers are possessive where they could meet again.
 _BLANK_LINE = re.compile(r"(?>\r\n?|\n)(?:[^\S\r\n]*+(?>\r\n?|\n))++")
 _TOP_LINE = re.compile(r"(?>\r\n?|\n)(?=[^\s})\]])")
@@ -57,10 +59,11 @@ _NESTED_ITEM = re.compile(r"(?>\r\n?|\n)[ \t]++" + _MARKER)
 # Signs outside ASCII stand by their numbers: full width stops, commas and brackets look like their ASCII twins.
 _CLOSING = r"[\"'\u201d\u2019\u00bb)\]*_]*+"
 _WIDE_STOP = r"[\u3002\uff01\uff1f][\u201d\u2019\u300d\u300f\uff09]*+"
-_SENTENCE_LINE = re.compile(rf"(?:[.!?\u2026]{_CLOSING}|{_WIDE_STOP})[^\S\r\n]*+(?>\r\n?|\n)\s*+")
-_SENTENCE = re.compile(rf"(?:[.!?\u2026]{_CLOSING}\s++(?![a-z])|{_WIDE_STOP}\s*+)")
-_CLAUSE = re.compile(r"(?:[,;:\u2013\u2014]\s++|[\uff0c\uff1b\uff1a\u3001]\s*+)")
-_WORD_GAP = re.compile(r"\s++")
+_SENTENCE_LINE = re.compile(rf"(?:[.!?\u2026]{_CLOSING}|{_WIDE_STOP})[^\S\r\n]*+(?>\r\n?|\n){_GAP}*+")
+_SENTENCE = re.compile(rf"(?:[.!?\u2026]{_CLOSING}{_GAP}++(?![a-z])|{_WIDE_STOP}{_GAP}*+)")
+_CLAUSE = re.compile(rf"(?:[,;:\u2013\u2014]{_GAP}++|[\uff0c\uff1b\uff1a\u3001]{_GAP}*+)")
+_SPACE = re.compile(_GAP)
+_WORD_GAP = re.compile(rf"{_GAP}++")
 
 _PROSE = (
     (GOOD, _SENTENCE_LINE), (FAIR, _SENTENCE), (LINE, _ANY_LINE), (CLAUSE, _CLAUSE), (WORD, _WORD_GAP),
@@ -111,6 +114,11 @@ def _seam(text: str, kind: blocks.Kind, low: int, high: int) -> tuple[int, int]:
     return high, FORCED
 
 
+def apart(text: str, place: int) -> bool:
+    """Whether a cut at `place` leaves the tokens on both sides as they are: it is beside white space, or at an end."""
+    return place <= 0 or place >= len(text) or any(map(_SPACE.match, text[place - 1 : place + 1]))
+
+
 def weight(count: int, code_points: int) -> int:
     """What a text of `count` tokens takes of a chunk's room; nothing where the model reads nothing."""
     return max(count, code_points // CODE_POINTS_PER_TOKEN) if count else 0
@@ -119,7 +127,7 @@ def weight(count: int, code_points: int) -> int:
 def cut(text: str, kind: blocks.Kind, tokens: Tokens, *, limit: int, encode: Encode) -> list[Unit]:
     """The units of a block that does not fit: together they are the whole of it."""
     spans = _spans(text, kind, tokens, limit)
-    again = [span for span in spans if not _beside_white_space(text, *span[:2])]
+    again = [span for span in spans if not (apart(text, span[0]) and apart(text, span[1]))]
     fresh = dict(zip(again, encode([text[first:end] for first, end, _ in again]), strict=True)) if again else {}
     found: list[Unit] = []
     for span in spans:
@@ -160,12 +168,6 @@ def _parted(
             first, strength = place, level
     parts.append((first, end, strength))
     return parts
-
-
-def _beside_white_space(text: str, first: int, end: int) -> bool:
-    """Whether both ends of a part are cut beside white space, where every tokenizer ends a word."""
-    opens = first == 0 or text[first - 1].isspace() or text[first].isspace()
-    return opens and (end == len(text) or text[end - 1].isspace() or text[end].isspace())
 
 
 def _forced(text: str, unit: Unit, limit: int, encode: Encode) -> Iterator[Unit]:

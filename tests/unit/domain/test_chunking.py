@@ -37,7 +37,7 @@ LINES = st.sampled_from([
     "# Title", "## Part", "", "", "- item one", "  - nested", "1. first", "| a | b |", "|---|---|", "```", "    code()",
     "> quote", "Some words here. And more of them! Really? Yes.", "<p>one<b>two</b>", "<table><tr><td>x<td>y</table>",
     "<ul><li>a<li>b</ul>", "漢字仮名交じり文。もう一つの文。", "naïve café e\u0301 👩\u200d👩\u200d👧",
-    "\u200b\u200b", "x" * 90, "a" * 130, "word " * 40, "\x00\x07", "\ufeff",
+    "\u200b\u200b", "x" * 90, "a" * 130, "word " * 40, "\x00\x07", "\ufeff", "A\x0bb\x1cc.\x85D" * 9,
 ])  # fmt: skip
 ANYTHING = st.characters(exclude_categories=["Cs"])
 TEXTS = st.one_of(
