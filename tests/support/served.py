@@ -48,7 +48,7 @@ class Models:
 
     async def find(self, name: str) -> managing.OfferedModel:
         if name not in self._offered:
-            raise errors.Refusal(Reason.MODEL_NOT_FOUND, "There is no such model.", pointers=(("/model", "unknown"),))
+            raise errors.Refusal(Reason.MODEL_NOT_FOUND, "There is no such model.")
         return self._offered[name]
 
 
@@ -64,7 +64,7 @@ class Encoders:
 
     async def batcher(self, model: str) -> batcher.Batcher:
         if model != self.encoder.embedder.spec.name:
-            raise errors.Refusal(Reason.MODEL_NOT_FOUND, "There is no such model.", pointers=(("/model", "unknown"),))
+            raise errors.Refusal(Reason.MODEL_NOT_FOUND, "There is no such model.")
         return self.encoder
 
 

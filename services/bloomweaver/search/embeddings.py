@@ -95,7 +95,10 @@ class EmbeddingService:
         self, inputs: Inputs, *, model: str, kind: models.Kind, owner: str, dimension: int | None = None
     ) -> Embedded:
         """Every input, or none: the first that cannot be embedded refuses the call."""
-        encoder = await self._encoders.batcher(model)
+        try:
+            encoder = await self._encoders.batcher(model)
+        except errors.Refusal as refusal:
+            raise errors.Refusal(refusal.reason, refusal.detail, pointers=(("/model", refusal.detail),)) from None
         spec = encoder.embedder.spec
         if dimension not in (None, spec.dimension):
             detail = f"{model} has vectors of {spec.dimension} dimensions and no others"

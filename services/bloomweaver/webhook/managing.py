@@ -204,7 +204,7 @@ class Collections:
 
     async def _pipeline(self, wish: Wish, *, before: Pipeline | None, epoch: int) -> Pipeline:
         """The pipeline that is wished. What is omitted is kept, but never beyond what the model can read."""
-        model = await self._models.find(wish.model or (before.model if before else self._models.default))
+        model = await self._model(wish.model or (before.model if before else self._models.default))
         kept = before.chunking if before else Chunking(model.room, 0)
         max_tokens = min(kept.max_tokens, model.room) if wish.max_tokens is None else wish.max_tokens
         overlap = min(kept.overlap_tokens, max_tokens // 2) if wish.overlap_tokens is None else wish.overlap_tokens
@@ -223,6 +223,12 @@ class Collections:
             epoch=epoch,
         )
         return Pipeline(pipe, model.space, model.name, chunking, self._revision)
+
+    async def _model(self, name: str) -> OfferedModel:
+        try:
+            return await self._models.find(name)
+        except Refusal as refusal:
+            raise Refusal(refusal.reason, refusal.detail, pointers=(("/model", refusal.detail),)) from None
 
     async def _generation(self, collection: Collection) -> Generation:
         generation = await self._registry.generation(collection.uid)
