@@ -133,7 +133,8 @@ class Writer:
         self._drafts += 1
         place = self._place
         shared = "alpha" if self._rng.random() < 0.5 else "beta"
-        return f"{shared} canary{place.tenant} {place.document} {TEXT_MARK}{place.tenant}{place.document}p{self._drafts} gamma delta"
+        mark = f"{TEXT_MARK}{place.tenant}{place.document}p{self._drafts}"
+        return f"{shared} canary{place.tenant} {place.document} {mark} gamma delta"
 
     async def _deliver(self, op: Operation) -> None:
         plan, rng = self._world.plan, self._rng

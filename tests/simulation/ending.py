@@ -49,10 +49,11 @@ async def settle(world_: world.World) -> None:
     world_.off.clear()
     for name in world_.roles:
         world_.resume(name)
-    deadline = world_.loop.time() + CONVERGENCE_SECONDS
-    while (waiting := await unsettled(world_)) and world_.loop.time() < deadline:
+    for _ in range(int(CONVERGENCE_SECONDS / STEP_SECONDS)):
+        if not await unsettled(world_):
+            break
         await asyncio.sleep(STEP_SECONDS)
-    for look in waiting:
+    for look in await unsettled(world_):
         what = f"{look.row.key.document_id} waits at the end: {look.row}, {look.versions}, {look.generation}"
         world_.history.violated("I7", world_.loop.time(), what)
 
@@ -90,7 +91,7 @@ async def looks(world_: world.World) -> list[Look]:
 async def check_convergence(world_: world.World) -> None:
     """I7: the last searches show exactly what was last accepted."""
     names: dict[str, Collection] = {c.uid: c for c in await world_.database.registry.collections()}
-    finals = {}
+    finals: dict[str, histories.Search] = {}
     for collection in names.values():
         finals[collection.uid] = await people.search(world_, collection.tenant, collection.name, final=True)
     rows = {(look.row.key.collection_uid, look.row.key.document_id): look.row for look in await looks(world_)}
@@ -150,7 +151,7 @@ async def check_stores(world_: world.World) -> None:
                 allowed.update((namespace, name) for name in ids)
                 if version.state is not VersionState.INTENT:  # superseded before its first vector was written
                     wanted.update((namespace, name) for name in ids)
-    held = set()
+    held: set[tuple[str, str]] = set()
     for namespace in await world_.vectors.primary.namespaces(""):
         async for page in world_.vectors.primary.ids(namespace):
             held.update((namespace, name) for name in page)

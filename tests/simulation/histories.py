@@ -124,7 +124,7 @@ class Violation:
 class History:
     """Everything that the oracle may look at.
 
-    forced: (tenant, collection, when) of promotions by force, which may hide what is not ready, as the operator was told.
+    forced: (tenant, collection, when) of promotions by force: they may hide what is not ready, as the operator is told.
     """
 
     operations: list[Operation] = field(default_factory=list)

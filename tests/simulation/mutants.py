@@ -1,4 +1,4 @@
-"""One deliberate defect per rule of the protocol. Each has to be caught, or the simulator could not see it in real code.
+"""One deliberate defect per rule of the protocol. Each must be caught, or the simulator is blind to it in real code.
 
 A mutant replaces a decision, a constant or a step of a service, as a careless change would, for as long as its hunt
 lasts. Rules that back each other are removed together; what chance does not reach has a plan that leads there.

@@ -41,7 +41,7 @@ class Service:
 
 
 class NaiveWorld:
-    """The change queue feeds the embedder; it feeds the create and update queues; deletes go straight to their queue."""
+    """The change queue feeds the embedder, and it the create and update queues; deletes go straight to their queue."""
 
     def __init__(self, plan: plans.Plan) -> None:
         self.plan = plan
@@ -92,8 +92,7 @@ class NaiveWorld:
     async def _worker(self, queue: str) -> None:
         while True:
             for delivery in await self._queues.receive(queue, limit=1, visibility_seconds=3600.0, wait_seconds=3600.0):
-                while queue == "change" and (left := self._cold_for()) > 0.0:
-                    await asyncio.sleep(left)
+                await asyncio.sleep(self._cold_for() if queue == "change" else 0.0)
                 await self._pause()
                 await self._work(queue, delivery.hint)
                 await self._queues.ack(queue, [delivery])

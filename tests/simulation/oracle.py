@@ -4,6 +4,7 @@ It knows nothing of rows, versions or queues. Its model of a document is the lis
 (by seq), the order key of each, and the deletes; every search is compared with what could have been true while it ran.
 """
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -100,7 +101,7 @@ class Oracle:
         """I9, I10: answers fit each other: real time orders seqs, `unchanged` names equal content."""
         for document in self._documents.values():
             ordered = sorted(document.revisions.items())
-            for (low, first), (high, second) in zip(ordered, ordered[1:], strict=False):
+            for (low, first), (high, second) in itertools.pairwise(ordered):
                 if second.ended is not None and second.ended < first.started:
                     at = second.ended
                     self._broken("I9", at, f"{first} has seq {low}, but {second} with {high} was answered before it")
@@ -204,7 +205,7 @@ class Oracle:
 
     @staticmethod
     def _last(document: Document) -> Operation | None:
-        """The winner: the highest source version, or the highest seq; then what patches and plain deletes made of it."""
+        """The highest source version wins, else the highest seq; then what patches and plain deletes made of it."""
         deciding = [op for ops in document.affirmed.values() for op in ops if op.version is not None]
         if deciding:
             base = max(deciding, key=lambda op: (op.version or 0, op.seq)).seq

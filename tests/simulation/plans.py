@@ -5,7 +5,7 @@ crowds. About a third of the histories never calm down and are judged by safety 
 """
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from bloomweaver.testing import chaos
 
@@ -23,7 +23,7 @@ class Plan:
     seed: int
     bounded: bool = True
     active_seconds: float = 900.0
-    rates: chaos.Rates = chaos.Rates()
+    rates: chaos.Rates = field(default_factory=chaos.Rates)
     outages: tuple[tuple[str, float, float], ...] = ()
     cold: tuple[tuple[int, float, float], ...] = ()
     documents: int = 2

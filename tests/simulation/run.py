@@ -175,8 +175,9 @@ def _report(total: Batch, options: argparse.Namespace, score: Score) -> None:
     counts, rate = total.counts, total.histories / max(total.processor_seconds, 1e-9)
     crashes = sum(number for name, number in counts.items() if name.startswith("crash_"))
     print(
-        f"\n{total.histories} histories, {total.turns} events, {total.operations} operations, {total.searches} searches,"
-        f" {crashes} crashes, {counts['freeze']} freezes, {counts['hint_doubled']} doubled, {counts['hint_lost']} lost,"
+        f"\n{total.histories} histories, {total.turns} events, {total.operations} operations,"
+        f" {total.searches} searches, {crashes} crashes, {counts['freeze']} freezes,"
+        f" {counts['hint_doubled']} doubled, {counts['hint_lost']} lost,"
         f" {counts['late_write']} late writes, {counts['promoted']} promotions, {counts['dead_letter']} dead letters,"
         f" {embeddings:.2f} embeddings per text, {total.virtual_seconds / 86400:.0f} virtual days,"
         f" {len(total.broken)} histories with violations, {rate:.1f} histories/s/core"

@@ -1,4 +1,4 @@
-"""What is watched inside a history: how often each interesting thing happened, and the invariants that no client can see.
+"""What is watched inside a history: how often things happened, and the invariants that no client can see.
 
 A tap looks at what passes a port at the very moment of its effect; it never changes anything.
 """

@@ -1,7 +1,7 @@
 """The deployment of one history: production services as simulated processes over shared stores, started and restarted.
 
-Invariant: nothing of ours is replaced. Processes share only what real ones share: the ledger's database, the queues, the
-blobs and the vector store; each reaches them through its own faulty ports, and loses all else when it dies.
+Invariant: nothing of ours is replaced. Processes share only what real ones share: the ledger's database, the queues,
+the blobs and the vector store; each reaches them through its own faulty ports, and loses all else when it dies.
 """
 
 import asyncio

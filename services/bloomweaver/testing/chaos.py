@@ -69,7 +69,7 @@ class Outage:
 
 @dataclass(slots=True)
 class Chaos:
-    """The faults of one history. `calm` ends them all. `counts` tells how often each happened; `trace` sees every call."""
+    """The faults of one history. `calm` ends them all; `counts` tells how often each was; `trace` sees every call."""
 
     rng: random.Random
     rates: Rates
@@ -117,9 +117,7 @@ class Chaos:
             low, high = rates.freeze_seconds
             host.frozen_until = self.loop.time() + low + self.rng.random() * (high - low)
             self.counted(host, site, "freeze")
-        while host.alive and (left := host.frozen_until - self.loop.time()) > 0:
-            await asyncio.sleep(left)
-        host.check()
+        await self._thaw(host)
         if self.chance(rates.crash):
             self.crash(host, site, "crash_before")
         if self.away(port):
@@ -129,6 +127,13 @@ class Chaos:
             self.counted(host, site, "throttle")
             reason = Reason.THROTTLED if port == "vectors" else AWAY[port]
             raise errors.TransientError(reason, "throttled", retry_after_seconds=1.0 + self.rng.random() * 5.0)
+
+    async def _thaw(self, host: loops.Host) -> None:
+        """Nothing of a frozen process goes on, and a later freeze prolongs the earlier."""
+        host.check()
+        if (left := host.frozen_until - self.loop.time()) > 0.0:
+            await asyncio.sleep(left)
+            await self._thaw(host)
 
     async def after(self, host: loops.Host, port: str, method: str, *, mutates: bool) -> None:
         """After the effect: the process may die, or never hear of it."""

@@ -19,16 +19,19 @@ from bloomweaver.testing import loop as loops
 P = TypeVar("P")
 
 READS = frozenset(
-    "event look rows documents snapshot visible shown chunks counts oldest_pending batch_counts owners owned_blobs "
-    "versions retired deployment tenants collection collections generation gate key keys source source_by_ingest_id "
-    "timeline dead_letters".split()
-)
+    {
+        "batch_counts", "chunks", "collection", "collections", "counts", "dead_letters", "deployment", "documents",
+        "event", "gate", "generation", "key", "keys", "look", "now", "oldest_pending", "owned_blobs", "owners",
+        "retired", "rows", "shown", "snapshot", "source", "source_by_ingest_id", "tenants", "timeline", "versions",
+        "visible",
+    }
+)  # fmt: skip
 
 Seen = Callable[[str, tuple[Any, ...], dict[str, Any], Any], None]
 
 
 class _FaultyPort:
-    """Every coroutine method of a port, with faults around it. seen: is told method, arguments and result of each effect."""
+    """Every coroutine method of a port, with faults around it. seen: is told of each effect, arguments and result."""
 
     def __init__(self, inner: object, *, host: loops.Host, chaos: chaos_.Chaos, port: str, seen: Seen | None) -> None:
         self._inner = inner
@@ -59,12 +62,12 @@ class _FaultyPort:
 
 
 def faulty(inner: P, *, host: loops.Host, chaos: chaos_.Chaos, port: str = "ledger", seen: Seen | None = None) -> P:
-    """A ledger, healing, registry or history port whose calls may fail; they are one database, so one port's outage."""
-    return cast(P, _FaultyPort(inner, host=host, chaos=chaos, port=port, seen=seen))
+    """A ledger, healing, registry or history port whose calls may fail: one database, one outage."""
+    return cast("P", _FaultyPort(inner, host=host, chaos=chaos, port=port, seen=seen))
 
 
 class FaultyQueues:
-    """Hints are lost, doubled, delayed and so reordered. on_ack: is told what was acked; on_lost: what the queue lost."""
+    """Hints are lost, doubled, delayed and so reordered. on_ack is told what was acked, on_lost what was lost."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """A vector store as the real ones are: replicas that lag, writes that are torn or land after their caller gave up.
 
-Invariant: what the vectors port guarantees still holds: an id keeps its vector, and a query's position never claims more
-than its replica has seen.
+Invariant: what the vectors port guarantees still holds: an id keeps its vector, and a query's position never claims
+more than its replica has seen.
 """
 
 import asyncio

@@ -11,15 +11,16 @@ import random
 from asyncio import events
 from collections.abc import Callable, Coroutine
 from concurrent import futures
-from typing import Any, TypeVar
+from typing import Any, TypeVar, TypeVarTuple
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 EPOCH_SECONDS = 1_800_000_000.0
 
 
 class Killed(BaseException):
-    """The simulated process was killed: nothing of it happens any more. Not an Exception, so that no handler outlives it."""
+    """The simulated process was killed: nothing more of it happens. No Exception, so that no handler outlives it."""
 
 
 class Lost(Exception):
@@ -31,7 +32,7 @@ class Deadlock(RuntimeError):
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
-    """`time()` is virtual seconds since the loop was made. What is ready at one moment runs in an order drawn from rng."""
+    """`time()` is virtual seconds from 0. What is ready at one moment runs in an order drawn from rng."""
 
     def __init__(self, rng: random.Random) -> None:
         super().__init__()
@@ -44,7 +45,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return self._virtual_now
 
     def run_in_executor(
-        self, executor: futures.Executor | None, func: Callable[..., T], *args: Any
+        self, executor: futures.Executor | None, func: Callable[[*Ts], T], *args: *Ts
     ) -> asyncio.Future[T]:
         """Runs at once, in line: threads would bring in the machine's own timing."""
         future: asyncio.Future[T] = self.create_future()
@@ -73,7 +74,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.turns += len(turn)
         for handle in turn:
             if not handle.cancelled():
-                handle._run()
+                handle._run()  # noqa: SLF001 - a loop runs its handles
 
     def _write_to_self(self) -> None:
         """There is no selector to wake."""
@@ -83,7 +84,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
 
 def _unscheduled(handle: asyncio.TimerHandle) -> asyncio.TimerHandle:
-    handle._scheduled = False  # type: ignore[attr-defined]  # BaseEventLoop's own bookkeeping
+    handle._scheduled = False  # type: ignore[attr-defined]  # noqa: SLF001 - BaseEventLoop's bookkeeping
     return handle
 
 
@@ -121,9 +122,12 @@ class Host:
         except asyncio.CancelledError:
             task.cancel()
             raise
-        if not self.alive or task.cancelled():
+        if self._died() or task.cancelled():
             raise Lost
         return task.result()
+
+    def _died(self) -> bool:
+        return not self.alive
 
     def kill(self) -> None:
         """As kill -9: every port call from now on raises Killed, so that no clean-up reaches the outside."""
