@@ -14,7 +14,7 @@ import pytest
 from hypothesis import stateful
 from hypothesis import strategies as st
 
-from bloomweaver.domain.documents import Meta, Ordering
+from bloomweaver.domain.documents import Meta, Ordering, Version
 from bloomweaver.domain.events import Accepted, Change, MetaPatch
 from bloomweaver.domain.reasons import Reason
 from bloomweaver.ports import ledger
@@ -179,6 +179,12 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
             self.run(self.world.ledger.fail(ledger.Failure(*where, Reason.UNPARSABLE, "", permanent=True)))
             self.model.fail(name, seq, into)
 
+    @stateful.precondition(lambda self: self.model.building)
+    @stateful.rule(name=NAMES)
+    def give_up_elsewhere(self, name: str) -> None:
+        """The building pipeline fails what the active one can do."""
+        self.fail(name, 1, 1)
+
     @stateful.rule(name=NAMES)
     def retry(self, name: str) -> None:
         answer = self.run(self.world.ledger.retry(self.world.key(name), actor="a", request_id="r"))
@@ -256,13 +262,21 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
                 document.tomb,
             )
             assert (row.live, row.failed) == (document.live, document.failed)
+            look = self.run(self.world.look(name))
+            assert self.told(look.versions) == {n: state for n, state in document.versions.items() if state != "dead"}
             if row.live:
-                look = self.run(self.world.look(name))
                 shown = look.revision(row.live)
                 assert shown is not None
                 assert (shown.content and shown.content.text, shown.meta.metadata["team"]) == document.visible()
                 assert self.highest_live.get(name, 0) <= row.live
                 self.highest_live[name] = row.live
+
+    def told(self, versions: tuple[Version, ...]) -> dict[tuple[int, str], str]:
+        """The model's words for what stands."""
+        names = {pipeline.pipe: name for name, pipeline in self.pipes.items()}
+        words = {"live": "ready", "gone": "dead"}
+        said = {(v.seq, names[v.pipe]): words.get(v.state, str(v.state)) for v in versions}
+        return {name: state for name, state in said.items() if state != "dead"}
 
     @stateful.invariant()
     def nothing_waits_unseen_and_nothing_is_miscounted(self) -> None:
