@@ -6,13 +6,15 @@ its change queue.
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from bloomweaver.domain import models
-from bloomweaver.encoding import batcher
+from bloomweaver.encoding import batcher, figures
 from bloomweaver.ports import embedders
 
+OnBatch = Callable[[str, figures.Inference], None]
 OpenModel = Callable[[str], Awaitable[embedders.Embedder]]
 
 
@@ -26,10 +28,14 @@ class Loaded:
 
 
 class ModelPool:
-    """Open it with `async with`; closes all models at the end. on_loaded is set by who works their queues."""
+    """Open it with `async with`; closes all models at the end.
 
-    def __init__(self, open_model: OpenModel) -> None:
+    on_batch: told the model and what was computed. on_loaded is set by who works the models' queues.
+    """
+
+    def __init__(self, open_model: OpenModel, *, on_batch: OnBatch) -> None:
         self._open_model = open_model
+        self._on_batch = on_batch
         self._stack = contextlib.AsyncExitStack()
         self._loading = asyncio.Lock()
         self._by_name: dict[str, Loaded] = {}
@@ -54,7 +60,9 @@ class ModelPool:
                 return known
             embedder = await self._open_model(name)
             self._stack.push_async_callback(embedder.aclose)
-            encoder = await self._stack.enter_async_context(batcher.Batcher(embedder))
+            encoder = await self._stack.enter_async_context(
+                batcher.Batcher(embedder, on_batch=functools.partial(self._on_batch, name))
+            )
             loaded = Loaded(embedder.spec, embedder.space, encoder)
             self._by_name[name] = loaded
             self.batchers[loaded.space] = encoder

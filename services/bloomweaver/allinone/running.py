@@ -10,6 +10,7 @@ import uvicorn
 
 from bloomweaver.allinone import administration, application, catalogue, folder, models, stages
 from bloomweaver.domain import credentials
+from bloomweaver.encoding import figures
 from bloomweaver.ports import clock as clocks
 from bloomweaver.ports import registry
 from bloomweaver.runtime import lifecycle, metrics
@@ -54,8 +55,18 @@ async def started(outside: Outside, data: folder.DataFolder) -> AsyncIterator[Ru
         for tell in deaths:
             tell()
 
+    def computed(model: str, inference: figures.Inference) -> None:
+        recorder.observe_batch(
+            model,
+            "cpu",
+            chunks=inference.passages,
+            tokens=inference.tokens,
+            padded=inference.padded,
+            seconds=inference.seconds,
+        )
+
     async with contextlib.AsyncExitStack() as stack:
-        pool = await stack.enter_async_context(models.ModelPool(outside.open_model))
+        pool = await stack.enter_async_context(models.ModelPool(outside.open_model, on_batch=computed))
         offered = catalogue.Catalogue(pool, default=outside.default_model, listing=outside.list_models)
         collections = application.collections_of(ports, offered)
         await application.begin(ports, pool, collections)
@@ -78,6 +89,7 @@ async def serve(running: Running, listener: socket.socket) -> None:
         running.app,
         log_config=None,
         access_log=False,
+        proxy_headers=False,
         lifespan="off",
         server_header=False,
         timeout_graceful_shutdown=GRACEFUL_SECONDS,

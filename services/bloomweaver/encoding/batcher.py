@@ -37,11 +37,20 @@ class Encoded:
 
 
 class Batcher:
-    """Open it with `async with`; closing fails what still waits with TransientError(SHUTTING_DOWN)."""
+    """Open it with `async with`; closing fails what still waits with TransientError(SHUTTING_DOWN).
 
-    def __init__(self, embedder: embedders.Embedder, *, limits: Limits | None = None) -> None:
+    on_batch: told of every batch that was computed.
+    """
+
+    def __init__(
+        self,
+        embedder: embedders.Embedder,
+        *,
+        limits: Limits | None = None,
+        on_batch: lanes.OnBatch = lambda inference: None,
+    ) -> None:
         self.embedder = embedder
-        self._lanes = {kind: lanes.Lane(embedder, kind, limits or Limits()) for kind in models.Kind}
+        self._lanes = {kind: lanes.Lane(embedder, kind, limits or Limits(), on_batch=on_batch) for kind in models.Kind}
         self._tasks: dict[models.Kind, asyncio.Task[None]] = {}
 
     async def __aenter__(self) -> Self:

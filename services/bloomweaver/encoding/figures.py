@@ -3,6 +3,16 @@
 from dataclasses import dataclass
 
 
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """One batch that was computed. padded: tokens that the machine worked on."""
+
+    passages: int
+    tokens: int
+    padded: int
+    seconds: float
+
+
 @dataclass(slots=True)
 class Figures:
     """Totals since the start, and two gauges (`waiting_*`)."""

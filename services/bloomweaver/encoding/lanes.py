@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,6 +22,8 @@ _BUDGET_FLOOR_TOKENS = 256
 _ID_BYTES = 4
 _NEWCOMERS = 4
 """Passages let in between two batches of a window."""
+
+OnBatch = Callable[[figures.Inference], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +77,8 @@ class _Item:
 class Lane:
     """Start `run` in a task; `call` and `add` feed it."""
 
-    def __init__(self, embedder: embedders.Embedder, kind: models.Kind, limits: Limits) -> None:
+    def __init__(self, embedder: embedders.Embedder, kind: models.Kind, limits: Limits, *, on_batch: OnBatch) -> None:
+        self._on_batch = on_batch
         self.figures = figures.Figures(budget_tokens=limits.budget_tokens)
         self._embedder = embedder
         self._kind = kind
@@ -223,13 +226,15 @@ class Lane:
 
     def _measure(self, items: Sequence[_Item], started: float, seconds: float) -> None:
         now = self.figures
+        tokens = sum(item.tokens for item in items)
         computed = batches.padded(max(item.tokens for item in items)) * len(items)
         now.batches_total += 1
         now.passages_total += len(items)
-        now.tokens_total += sum(item.tokens for item in items)
+        now.tokens_total += tokens
         now.padded_tokens_total += computed
         now.busy_seconds_total += seconds
         now.wait_seconds_total += sum(started - item.since for item in items)
+        self._on_batch(figures.Inference(len(items), tokens, computed, seconds))
         if seconds > self._limits.batch_seconds and computed > _BUDGET_FLOOR_TOKENS:
             affordable = int(computed * self._limits.batch_seconds / seconds)
             now.budget_tokens = max(_BUDGET_FLOOR_TOKENS, min(now.budget_tokens, affordable))

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 HEAVY = {
-    "fastapi", "httpx2", "markdown_it", "numpy", "onnxruntime", "openvino", "pydantic", "selectolax", "sqlite3",
+    "fastapi", "httpx2", "markdown_it", "numpy", "onnxruntime", "openvino", "pydantic", "sqlite3",
     "starlette", "structlog", "tokenizers", "torch", "uvicorn",
 }  # fmt: skip
 
