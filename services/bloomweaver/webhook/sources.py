@@ -18,11 +18,11 @@ from bloomweaver.domain.events import ChangeType
 from bloomweaver.domain.identity import DocumentId, TenantId
 from bloomweaver.domain.reasons import Reason
 from bloomweaver.ports import clock as clocks
-from bloomweaver.ports import ledger
+from bloomweaver.ports import ledger as ledger_port
 from bloomweaver.ports import registry as registries
 from bloomweaver.runtime.web import answers as answers_module
 from bloomweaver.runtime.web import authentication, bodies, paths
-from bloomweaver.webhook import accepting, answering, envelopes, events, finding, keys, parameters, sealing
+from bloomweaver.webhook import accepting, answering, envelopes, events, finding, keys, parameters, sealing, service
 from bloomweaver.webhook.schemas import events as event_schemas
 from bloomweaver.webhook.schemas import keys as schemas
 
@@ -36,7 +36,7 @@ class SourceRoutes:
 
     acceptor: accepting.Acceptor
     registry: registries.Registry
-    ledger: ledger.Ledger
+    ledger: ledger_port.Ledger
     finder: finding.Finder
     sealer: sealing.Sealer
     clock: clocks.Clock
@@ -120,26 +120,14 @@ class SourceRoutes:
         collection = await self.registry.collection(source.tenant, source.collection)
         if collection is None:
             raise authentication.collection_not_found(source.collection)
+        sent = [item.submission for item in items if item.submission is not None]
+        found = [DocumentKey(collection.uid, DocumentId(submission.document_id)) for submission in sent]
+        looks = iter(await self.ledger.look(found))
         confined = []
         for item in items:
-            refusal = None
-            if item.submission is not None:
-                key = DocumentKey(collection.uid, DocumentId(item.submission.document_id))
-                refusal = await self._outside(item, key, bound)
+            refusal = None if item.submission is None else outside(item.submission, next(looks), bound)
             confined.append(item if refusal is None else replace(item, submission=None, refusal=item.pointed(refusal)))
         return confined
-
-    async def _outside(self, item: envelopes.Item, key: DocumentKey, bound: filters.Filter) -> errors.Refusal | None:
-        submission = item.submission
-        assert submission is not None
-        if submission.change_type is not ChangeType.DELETE and not filters.matches(bound, submission.meta.metadata):
-            detail = "the metadata is outside of what this source may send"
-            return errors.Refusal(Reason.INVALID_METADATA, f"{detail.capitalize()}.", pointers=(("/metadata", detail),))
-        look = (await self.ledger.look([key]))[0]
-        revision = None if look is None or look.row.tomb else look.revision(look.row.seq)
-        if revision is not None and not filters.matches(bound, revision.meta.metadata):
-            return finding.no_document()
-        return None
 
     def _secrets(
         self, tenant: TenantId, name: str, *, before: registries.Source | None, rotate: str | None
@@ -166,6 +154,19 @@ class SourceRoutes:
             "secret": opened[0].text,
             "secrets_valid": len(opened),
         }
+
+
+def outside(
+    submission: service.Submission, look: ledger_port.Look | None, bound: filters.Filter
+) -> errors.Refusal | None:
+    """Why a confined source may not send this: it would be outside, or what is there is."""
+    if submission.change_type is not ChangeType.DELETE and not filters.matches(bound, submission.meta.metadata):
+        detail = "the metadata is outside of what this source may send"
+        return errors.Refusal(Reason.INVALID_METADATA, f"{detail.capitalize()}.", pointers=(("/metadata", detail),))
+    revision = None if look is None or look.row.tomb else look.revision(look.row.seq)
+    if revision is not None and not filters.matches(bound, revision.meta.metadata):
+        return finding.no_document()
+    return None
 
 
 def _owner(tenant: TenantId, name: str) -> str:

@@ -1,10 +1,14 @@
 """What a client must not send: each gets the status, the reason and the place that the contract names."""
 
+import dataclasses
 import json
 
 import pytest
 
+from bloomweaver.domain import errors
 from bloomweaver.domain.documents import Ordering
+from bloomweaver.domain.reasons import Reason
+from bloomweaver.ports import ledger
 from bloomweaver.runtime.web import limits
 from tests.support import served
 
@@ -114,18 +118,20 @@ async def test_an_unknown_media_type_is_415_for_the_item():
         assert served.problem(answer) == (415, "unsupported_media_type", ["/media_type"])
 
 
-@pytest.mark.parametrize("content_type", [None, "text/plain", "application/xml", "application/json; charset=latin-1"])
-async def test_a_content_type_that_is_missing_or_unknown_is_415(content_type):
+async def test_a_content_type_that_is_missing_or_unknown_is_415():
     async with served.opened() as api:
-        answer = await api.send(body(), content_type)
-        assert served.problem(answer)[:2] == (415, "unsupported_media_type")
+        for content_type in (None, "text/plain", "application/xml", "application/json; charset=latin-1"):
+            answer = await api.send(body(), content_type)
+            assert served.problem(answer)[:2] == (415, "unsupported_media_type"), content_type
+        assert await api.stored() == []
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "identity", "br"])
-async def test_any_content_encoding_is_415(encoding):
+async def test_any_content_encoding_is_415():
     async with served.opened() as api:
-        answer = await api.send(body(), headers={"content-encoding": encoding})
-        assert served.problem(answer)[:2] == (415, "unsupported_encoding")
+        for encoding in ("gzip", "identity", "br"):
+            answer = await api.send(body(), headers={"content-encoding": encoding})
+            assert served.problem(answer)[:2] == (415, "unsupported_encoding"), encoding
+        assert await api.stored() == []
 
 
 async def test_a_text_over_the_limit_is_413():
@@ -169,20 +175,20 @@ async def test_html_without_text_is_a_document_of_no_chunks_and_no_failure():
         assert (document["state"], document["chunk_count"], document["reason"]) == ("searchable", 0, "no_text")
 
 
-@pytest.mark.parametrize("wait", ["wait=embedded", "wait=", "timeout=5", "wait=searchable&timeout=61"])
-async def test_a_wait_that_cannot_be_is_422_before_anything_is_stored(wait):
+async def test_a_wait_that_cannot_be_is_422_before_anything_is_stored():
     async with served.opened() as api:
-        for query in (wait, "wait=searchable&timeout=0", "wait=searchable&timeout=x", "wiat=searchable"):
+        times = [f"wait=searchable&timeout={timeout}" for timeout in ("0", "61", "x", "1e1")]
+        for query in ("wait=embedded", "wait=", "timeout=5", "wiat=searchable", *times):
             assert served.problem(await api.post(f"{EVENTS}?{query}", json=served.event()))[0] == 422, query
         assert await api.stored() == []
 
 
-@pytest.mark.parametrize("header", ["webhook-id", "idempotency-key"])
-async def test_a_header_id_that_cannot_be_is_422(header):
+async def test_a_header_id_that_cannot_be_is_422():
     async with served.opened() as api:
-        for value in ("", "x" * 257, "caf\u00e9"):
-            answer = await api.send(body(), headers={header: value.encode("utf-8")})
-            assert served.problem(answer)[:2] == (422, "invalid_request"), value
+        for header in ("webhook-id", "idempotency-key"):
+            for value in ("", "x" * 257, "caf\u00e9"):
+                answer = await api.send(body(), headers={header: value.encode("utf-8")})
+                assert served.problem(answer)[:2] == (422, "invalid_request"), value
 
 
 async def test_paths_with_ids_that_cannot_be_are_422():
@@ -261,3 +267,29 @@ async def test_a_source_version_may_be_any_63_bits_even_as_a_number():
     async with served.opened(ordering=Ordering.SOURCE) as api:
         answer = await api.send(body(source_version=2**63 - 1))
         assert answer.status_code == 202
+
+
+class FullDisk:
+    """A ledger whose disk has no room left."""
+
+    def __init__(self, inner: ledger.Ledger) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name):
+        return getattr(self._inner, name)
+
+    async def accept(self, changes):
+        raise errors.TransientError(Reason.DISK_FULL, "No room is left.", retry_after_seconds=5.0)
+
+
+async def test_a_full_disk_is_503_with_a_time_to_come_back():
+    def wrap(store):
+        return dataclasses.replace(
+            store, database=dataclasses.replace(store.database, ledger=FullDisk(store.database.ledger))
+        )
+
+    async with served.opened(wrap=wrap) as api:
+        for sent in (body(), b"[" + body() + b"]"):
+            answer = await api.send(sent)
+            assert served.problem(answer)[:2] == (503, "disk_full")
+            assert answer.headers["retry-after"] == "5"

@@ -3,8 +3,6 @@
 import asyncio
 import json
 
-import pytest
-
 from bloomweaver.domain import errors
 from bloomweaver.domain.documents import Ordering
 from bloomweaver.domain.reasons import Reason
@@ -92,10 +90,10 @@ async def test_if_match_guards_put_patch_and_delete_against_lost_updates():
         assert (await api.delete(A, headers={"if-match": new})).status_code == 200
 
 
-@pytest.mark.parametrize("value", ["5", '"x"', 'W/"5"', '"1", "2"', "*"])
-async def test_a_precondition_that_cannot_be_is_422(value):
+async def test_a_precondition_that_cannot_be_is_422():
     async with served.opened() as api:
-        assert served.problem(await api.put(A, json={"text": "x"}, headers={"if-match": value}))[0] == 422
+        for value in ("5", '"x"', 'W/"5"', '"1", "2"', "*"):
+            assert served.problem(await api.put(A, json={"text": "x"}, headers={"if-match": value}))[0] == 422, value
         wrong = await api.put(A, json={"text": "x"}, headers={"if-none-match": '"5"'})
         assert served.problem(wrong)[0] == 422
         assert await api.stored() == []

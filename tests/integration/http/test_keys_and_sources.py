@@ -3,8 +3,6 @@
 import json
 from typing import Any
 
-import pytest
-
 from bloomweaver.domain import signatures
 from tests.support import pipelines, served
 
@@ -120,22 +118,21 @@ async def test_several_and_cloud_events_come_signed_too():
         assert (await api.get("/v1/events/1?source=crm//x")).json()["document_id"] == "c"
 
 
-@pytest.mark.parametrize("forgery", ["key", "body", "old", "future", "unsigned", "twice"])
-async def test_a_request_that_the_source_did_not_sign_is_401_and_stores_nothing(forgery):
+async def test_a_request_that_the_source_did_not_sign_is_401_and_stores_nothing():
     async with served.opened() as api:
         url, secret = await source(api, tolerance_seconds=60)
         forgeries: dict[str, dict[str, Any]] = {
+            "another key": {},
             "body": {"tampered": json.dumps(served.event("b")).encode()},
             "old": {"age_seconds": -61},
             "future": {"age_seconds": 61},
             "unsigned": {"headers": {"webhook-signature": "v1,"}},
-            "twice": {"headers": {"webhook-signature": "v1,AAAA v1,BBBB"}},
+            "nonsense": {"headers": {"webhook-signature": "v1,AAAA v1,BBBB"}},
         }
-        changes = forgeries.get(forgery, {})
-        if forgery == "key":
-            secret = signatures.Secret(b"x" * 32)
-        answer = await ingest(api, url, secret, served.event("a"), **changes)
-        assert served.problem(answer)[:2] == (401, "invalid_signature")
+        for name, changes in forgeries.items():
+            used = signatures.Secret(b"x" * 32) if name == "another key" else secret
+            answer = await ingest(api, url, used, served.event("a"), **changes)
+            assert served.problem(answer)[:2] == (401, "invalid_signature"), name
         assert await api.stored() == []
 
 
