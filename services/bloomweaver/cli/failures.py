@@ -77,10 +77,11 @@ def problem(status: int, body: Mapping[str, object], *, base_url: str) -> Failur
         told = [f"{item.get('pointer')}: {item.get('detail')}" for item in pointers if isinstance(item, dict)]
         new = [line for line in told if line.partition(": ")[2] not in why]
         why = "; ".join([*([why] if why else []), *new[:3]])
+    what = str(body.get("title") or f"The server answered {status}") + "."
     relative = body.get("type")
     return Failure(
-        str(body.get("title") or f"The server answered {status}") + ".",
-        why=why,
+        what,
+        why="" if why == what else why,
         advice=next_of(reason),
         code=code_of(status),
         reason=reason,

@@ -4,6 +4,7 @@ Whatever goes wrong ends here in three sentences on stderr and an exit code that
 """
 
 import sys
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Annotated
 
@@ -11,7 +12,7 @@ import typer
 from typer import main as typer_main
 
 import bloomweaver
-from bloomweaver.cli import failures, parameters, screen, sections
+from bloomweaver.cli import failures, parameters, screen, sections, surroundings
 from bloomweaver.cli.commands import (
     collecting,
     completing,
@@ -38,12 +39,10 @@ def _version(asked: bool) -> None:  # noqa: FBT001 - the shape of an option's ca
 
 def _options(
     *,
-    version: Annotated[  # noqa: ARG001 - its callback has ended the program
+    version: Annotated[
         bool, typer.Option("--version", help="Print the version and end.", is_eager=True, callback=_version)
     ] = False,
-    debug: Annotated[  # noqa: ARG001 - looked at before anything can go wrong
-        bool, typer.Option("--debug", help="Show the traceback of an unforeseen error.")
-    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an unforeseen error.")] = False,
 ) -> None:
     """The options of the program itself; `main` has looked at them."""
 
@@ -88,21 +87,29 @@ def main() -> None:
     """The program."""
     if "--debug" not in sys.argv:
         sys.excepthook = _unforeseen
-    parameters.install()
     if completing.VARIABLE in environment.read():
         completing.begin()
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str], around: surroundings.Surroundings | None = None) -> int:
+    """Run one command, and say what went wrong if something did; gives the exit code."""
+    parameters.install()
     try:
         # Not `app()`: that puts its own hook in the place of ours.
-        typer_main.get_command(app)(prog_name="bloomweaver")
+        typer_main.get_command(app).main(list(arguments), prog_name="bloomweaver", obj=around)
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else 0
     except failures.Failure as failure:
-        _end(failure)
+        return _end(failure, arguments)
     except errors.BloomWeaverError as error:
-        _end(failures.of_domain(error))
+        return _end(failures.of_domain(error), arguments)
+    return 0
 
 
-def _end(failure: failures.Failure) -> None:
-    screen.print_failure(failure, as_json="--json" in sys.argv)
-    sys.exit(int(failure.code))
+def _end(failure: failures.Failure, arguments: Sequence[str]) -> int:
+    screen.print_failure(failure, as_json="--json" in arguments)
+    return int(failure.code)
 
 
 def _unforeseen(kind: type[BaseException], error: BaseException, _: TracebackType | None) -> None:

@@ -1,5 +1,6 @@
 """How things stand: `status`, `why`, `wait`, `retry`."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -65,21 +66,28 @@ def _print_status(
     ]
     heads = ("collection", "model", *STATES, "oldest waiting")
     display.table(heads, rows, numbers=(*STATES, "oldest waiting"))
-    for name, value in answer.items():
-        if name in ("queues", "embedders", "stores") and value:
-            display.show("", f"{name}: {_flat(value)}")
+    lines = list(deployment_lines(answer))
+    display.show(*(["", *lines] if lines else []))
     failed = sum(item["counts"].get("failed", 0) for item in listed)
     if failed:
         display.show("", f"{wording.count(failed, 'document')} failed: `bloomweaver dead-letters` says why.")
 
 
-def _flat(value: object) -> str:
-    """Nested figures on one line."""
-    if isinstance(value, dict):
-        return ", ".join(f"{wording.one_line(name)} {_flat(item)}" for name, item in value.items())
-    if isinstance(value, list):
-        return ", ".join(_flat(item) for item in value)
-    return wording.one_line(value)
+def deployment_lines(answer: dict[str, Any]) -> Iterator[str]:
+    """What only a key with the verb admin is told: embedders, queues that hold something, stores."""
+    embedders = answer.get("embedders") or []
+    if embedders:
+        told = [f"{wording.one_line(one['model'])} ({one['waiting']:,} passages waiting)" for one in embedders]
+        yield f"embedders  {', '.join(told)}"
+    for name, depth in (answer.get("queues") or {}).items():
+        numbers = [f"{depth[key]:,} {key.replace('_', ' ')}" for key in ("visible", "in_flight", "delayed", "dead")]
+        if any(depth[key] for key in ("visible", "in_flight", "delayed", "dead")):
+            oldest = wording.age(depth["oldest_age_seconds"])
+            yield f"queue      {wording.one_line(name)}: {', '.join(numbers)}, oldest {oldest}"
+    stores = answer.get("stores") or {}
+    if stores:
+        told = [f"{name} {'ok' if one['reachable'] else one['reason']}" for name, one in stores.items()]
+        yield f"stores     {wording.one_line(', '.join(told))}"
 
 
 def why(
