@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
+import structlog
+
 from bloomweaver.allinone import models
 from bloomweaver.domain import errors
 from bloomweaver.domain.models import Kind, ModelSpec
@@ -32,7 +34,9 @@ class Catalogue:
         try:
             loaded = await self._pool.load(name)
         except errors.ConfigurationError as error:
-            detail = f"The model {name} cannot be used here: {error.detail}"
+            # What is wrong with its files is the operator's business, and names their paths.
+            structlog.get_logger("models").error("model_not_usable", model=name, detail=error.detail)
+            detail = f"The model {name} cannot be used here; the log of the service says why."
             raise errors.Refusal(Reason.MODEL_NOT_FOUND, detail, pointers=(("/model", detail),)) from error
         return managing.OfferedModel(name, loaded.space, loaded.spec.dimension, loaded.spec.room(Kind.DOCUMENT))
 
@@ -53,7 +57,8 @@ class Catalogue:
         try:
             return (await self._pool.load(model)).batcher
         except errors.ConfigurationError as error:
-            raise errors.TransientError(Reason.EMBEDDER_UNAVAILABLE, error.detail) from error
+            structlog.get_logger("models").error("model_not_usable", model=model, detail=error.detail)
+            raise errors.TransientError(Reason.EMBEDDER_UNAVAILABLE, f"The model {model} cannot be loaded.") from error
 
     def statuses(self) -> Sequence[status.EmbedderStatus]:
         """The models that are ready, and what waits for them."""
