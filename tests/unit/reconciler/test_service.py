@@ -48,6 +48,20 @@ async def test_a_hint_that_crashes_its_readers_becomes_a_dead_letter_with_a_reas
         assert (await pipe.store.queues.depths())[pipe.change_queue].dead == 0
 
 
+async def test_an_outage_long_ago_does_not_save_a_text_that_crashes_its_readers() -> None:
+    async with pipelines.opened() as pipe:
+        await pipe.put("a", "one two three")
+        row = (await pipe.look("a")).row
+        await pipe.ledger.postpone([row.key], seq=row.seq, reason=Reason.THROTTLED, delay_seconds=5.0)
+        for _ in range(queues.MAX_RECEIVES + 1):
+            await pipe.store.queues.receive(pipe.change_queue, limit=1, visibility_seconds=1.0)
+            pipe.clock.advance(2.0)
+
+        await pipe.reconciler.round()
+
+        assert (await pipe.look("a")).row.reason is Reason.READER_CRASHED
+
+
 async def test_text_and_builds_of_a_deleted_document_go_ten_minutes_after_the_delete() -> None:
     async with pipelines.opened() as pipe:
         await pipe.put("a", "secret words " * 10_000)
