@@ -87,6 +87,8 @@ class Chaos:
 
     def away(self, port: str) -> bool:
         """Whether the port is in an outage now."""
+        if not self.outages:
+            return False
         now = self.loop.time()
         return any(o.port == port and o.begins <= now < o.ends for o in self.outages)
 

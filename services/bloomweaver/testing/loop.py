@@ -8,7 +8,6 @@ import asyncio
 import contextvars
 import heapq
 import random
-from asyncio import events
 from collections.abc import Callable, Coroutine
 from concurrent import futures
 from typing import Any, TypeVar, TypeVarTuple
@@ -38,6 +37,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
         super().__init__()
         self._virtual_now = 0.0
         self._rng = rng
+        self._turn: list[asyncio.Handle] = []
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._timers_set = 0
         self.turns = 0
         self.set_task_factory(_tracked_task)
 
@@ -55,20 +57,40 @@ class VirtualLoop(asyncio.BaseEventLoop):
             future.set_exception(error)
         return future
 
+    def call_soon(
+        self, callback: Callable[[*Ts], object], *args: *Ts, context: contextvars.Context | None = None
+    ) -> asyncio.Handle:
+        """As BaseEventLoop's, without its checks: this is most of what a simulation does."""
+        handle = asyncio.Handle(callback, args, self, context)
+        self._turn.append(handle)
+        return handle
+
+    call_soon_threadsafe = call_soon  # there is no other thread
+
+    def call_at(
+        self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: contextvars.Context | None = None
+    ) -> asyncio.TimerHandle:
+        """As BaseEventLoop's, on a heap whose entries compare fast. Timers of one moment keep their order."""
+        handle = asyncio.TimerHandle(when, callback, args, self, context)
+        self._timers_set += 1
+        heapq.heappush(self._timers, (when, self._timers_set, handle))
+        return handle
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        """It is skipped when its time comes."""
+
     def _run_once(self) -> None:
         """One turn: what BaseEventLoop does, with a jump in place of the selector."""
-        scheduled: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]  # of BaseEventLoop
-        ready = self._ready  # type: ignore[attr-defined]  # of BaseEventLoop
-        while scheduled and scheduled[0].cancelled():
-            _unscheduled(heapq.heappop(scheduled))
-        if not ready:
-            if not scheduled:
+        timers = self._timers
+        while timers and timers[0][2].cancelled():
+            heapq.heappop(timers)
+        if not self._turn:
+            if not timers:
                 raise Deadlock("nothing is ready and no timer is set")
-            self._virtual_now = max(self._virtual_now, scheduled[0].when())
-        while scheduled and scheduled[0].when() <= self._virtual_now:
-            ready.append(_unscheduled(heapq.heappop(scheduled)))
-        turn: list[events.Handle] = list(ready)
-        ready.clear()
+            self._virtual_now = max(self._virtual_now, timers[0][0])
+        while timers and timers[0][0] <= self._virtual_now:
+            self._turn.append(heapq.heappop(timers)[2])
+        turn, self._turn = self._turn, []
         if len(turn) > 1:
             self._rng.shuffle(turn)
         self.turns += len(turn)
@@ -81,11 +103,6 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def _process_events(self, event_list: object) -> None:
         """There are no events but timers."""
-
-
-def _unscheduled(handle: asyncio.TimerHandle) -> asyncio.TimerHandle:
-    handle._scheduled = False  # type: ignore[attr-defined]  # noqa: SLF001 - BaseEventLoop's bookkeeping
-    return handle
 
 
 class Host:
