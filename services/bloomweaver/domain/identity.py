@@ -26,6 +26,8 @@ MAX_DOCUMENT_ID_BYTES = 512
 COLLECTION_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}\Z")
 DEFAULT_COLLECTION = "default"
 
+_CANONICAL = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
 
 def _digest(*parts: str) -> str:
     return hashlib.sha256("\x00".join(parts).encode()).hexdigest()
@@ -48,7 +50,7 @@ def meta_hash(title: str | None, url: str | None, metadata: Mapping[str, object]
 
 def canonical_json(value: object) -> bytes:
     """One byte string for equal JSON values: sorted keys, no white space, UTF-8."""
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+    return _CANONICAL.encode(value).encode()
 
 
 def fingerprint(*parts: str | int | None) -> str:
@@ -135,9 +137,9 @@ def valid_document_id(document_id: str) -> bool:
         return False
     if not 1 <= size <= MAX_DOCUMENT_ID_BYTES:
         return False
-    if any(ord(char) < 32 or 127 <= ord(char) <= 159 for char in document_id):
+    if not document_id.isprintable() and any(ord(char) < 32 or 127 <= ord(char) <= 159 for char in document_id):
         return False
-    return not any(segment in (".", "..") for segment in document_id.split("/"))
+    return "." not in document_id or not any(segment in (".", "..") for segment in document_id.split("/"))
 
 
 def valid_collection_name(name: str) -> bool:

@@ -20,6 +20,7 @@ MAX_INTEGER: Final = 2**53
 Value: TypeAlias = str | int | float | bool | tuple[str, ...]
 Metadata: TypeAlias = Mapping[str, Value]
 
+_CANONICAL: Final = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
 _KEY: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 
 
@@ -70,7 +71,7 @@ def merge(current: Metadata, change: object) -> dict[str, Value]:
 
 def canonical_json(value: Metadata) -> str:
     """The one text of a metadata object: what is hashed, measured and stored."""
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _CANONICAL.encode(value)
 
 
 def from_json(text: str) -> dict[str, Value]:

@@ -67,7 +67,7 @@ class Parts:
 
 
 def routers(parts: Parts) -> list[fastapi.APIRouter]:
-    """Every route of webhook; the first one is the one that has to be quick, so let it be the first of all."""
+    """Every route of webhook."""
     finder = finding.Finder(ledger=parts.ledger, registry=parts.registry)
     figures = collections.Figures(ledger=parts.ledger, finder=finder, clock=parts.clock)
     acceptor = accepting.Acceptor(parts.service, clock=parts.clock, metrics=parts.metrics)

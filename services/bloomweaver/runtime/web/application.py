@@ -8,7 +8,8 @@
     )
 
 Layers from outside to inside, all plain ASGI, because a request passes them at every accept: the request's name; log
-and metrics; errors to problems; the raw path; a bound on concurrency; the credential; the tenant's rate; the routes.
+and metrics; errors to problems; the raw path; a bound on concurrency; the credential; the tenant's rate; shortcuts; the
+routes. The framework's own outer layers (errors, sizes, telemetry) are left out: ours do their work.
 Routers are made by `paths.router()`. Invariants: a path below /v1 is never reached without a credential unless it is
 under `open_prefixes`; nothing of a body is logged; every answer, also an error, carries X-Request-Id.
 """
@@ -20,8 +21,10 @@ from typing import Any
 
 import fastapi
 from fastapi import exceptions as fastapi_exceptions
+from fastapi.middleware import asyncexitstack
 from starlette import exceptions as starlette_exceptions
-from starlette import middleware, requests, responses
+from starlette import middleware, requests, responses, types
+from starlette.middleware import exceptions as exception_layer
 
 from bloomweaver.ports import clock as clocks
 from bloomweaver.runtime import metrics as metrics_module
@@ -34,6 +37,7 @@ from bloomweaver.runtime.web import (
     paths,
     problems,
     request_ids,
+    shortcuts,
 )
 
 Lifespan = Callable[[fastapi.FastAPI], AbstractAsyncContextManager[None]]
@@ -62,6 +66,19 @@ class Surroundings:
     max_concurrent_requests: int = 1000
 
 
+class _Application(fastapi.FastAPI):
+    """The framework's application inside our layers, instead of around them."""
+
+    def build_middleware_stack(self) -> types.ASGIApp:
+        """What a request passes; asked for once, with the first request."""
+        inner: types.ASGIApp = asyncexitstack.AsyncExitStackMiddleware(self.router)
+        inner = exception_layer.ExceptionMiddleware(inner, handlers=self.exception_handlers)
+        inner = shortcuts.Middleware(inner, routes=self.router.routes)
+        for layer, args, kwargs in reversed(self.user_middleware):
+            inner = layer(inner, *args, **kwargs)
+        return inner
+
+
 def create(
     surroundings: Surroundings,
     *,
@@ -71,7 +88,7 @@ def create(
     lifespan: Lifespan | None = None,
 ) -> fastapi.FastAPI:
     """The application with all of the routers, health, metrics and documentation."""
-    app = fastapi.FastAPI(
+    app = _Application(
         title=title,
         version=version,
         lifespan=lifespan,

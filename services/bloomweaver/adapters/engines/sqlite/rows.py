@@ -44,6 +44,7 @@ CHUNK = 'id & 1048575, kind, hash, text, start, "end", heading, page'
 EVENT = "doc, source, event_id, fingerprint, outcome, reason, seq, actor, at, batch_id"
 
 CHUNK_BITS = 20
+_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _VERSION_STATES = {state.value: state for state in VersionState}
 _REASONS = {reason.value: reason for reason in Reason}
 
@@ -191,7 +192,7 @@ def metadata_of(text: str | None) -> Metadata:
 
 def metadata_json(metadata: Metadata) -> str | None:
     """None for none: most documents have none."""
-    return json.dumps(dict(metadata), ensure_ascii=False, separators=(",", ":")) if metadata else None
+    return _COMPACT.encode(dict(metadata)) if metadata else None
 
 
 def chunk_of(record: Record) -> ChunkRow:
