@@ -11,7 +11,7 @@ from bloomweaver.domain.events import StoredEvent
 from bloomweaver.domain.identity import CollectionUid, Pipe, TenantId
 from bloomweaver.ports import ledger
 
-_PENDING = "('pending', 'indexing', 'updating')"
+_PENDING = "live <> seq AND NOT tomb AND NOT failed"  # word for word what the index document_pending holds
 _EVENT = f"SELECT {rows.EVENT} FROM event WHERE cid = ? AND source = ? AND event_id = ?"
 _ROW = f"SELECT {rows.DOCUMENT} FROM document WHERE cid = ? AND doc = ?"
 _CANDIDATES = f"SELECT {rows.DOCUMENT}, flip FROM document WHERE cid = ? AND doc IN (SELECT value FROM json_each(?))"
@@ -182,7 +182,7 @@ def oldest_pending(connection: sqlite3.Connection, tenant: TenantId, uid: Collec
     """When the change that waits longest was accepted."""
     statement = (
         "SELECT min((SELECT min(accepted_at) FROM document d"
-        f" WHERE d.cid = c.cid AND state IN {_PENDING})) FROM collection c"
+        f" WHERE d.cid = c.cid AND {_PENDING})) FROM collection c"
         " WHERE tenant = ?1 AND deleted_at IS NULL AND (?2 IS NULL OR uid = ?2)"
     )
     (oldest,) = connection.execute(statement, (tenant, uid)).fetchone()

@@ -75,7 +75,8 @@ CREATE TABLE document (
 );
 CREATE UNIQUE INDEX document_id ON document (cid, doc);
 CREATE INDEX document_due ON document (lane, due_at) WHERE lane IS NOT NULL;
-CREATE INDEX document_pending ON document (cid, accepted_at) WHERE state IN ('pending', 'indexing', 'updating');
+-- The states pending, indexing and updating. Not written as a list: SQLite builds a table of it for every insert.
+CREATE INDEX document_pending ON document (cid, accepted_at) WHERE live <> seq AND NOT tomb AND NOT failed;
 CREATE INDEX document_failed ON document (cid, doc) WHERE state = 'failed';
 CREATE INDEX document_litter ON document (litter_at) WHERE litter_at IS NOT NULL;
 
