@@ -1,15 +1,15 @@
 """The HTTP contract as a client sees it: one request is one call here, and every refusal is a `Failure`.
 
-`send` may repeat a request that is safe to repeat: change events carry ids of their own, so that the second of two
-equal calls is a duplicate and not a second change.
+`patiently` repeats what is safe to repeat: change events carry ids of their own, so that the second of two equal calls
+is a duplicate and not a second change.
 """
 
 import asyncio
 import contextlib
 import random
 import urllib.parse
-from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any, TypeAlias
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, TypeAlias, TypeVar
 
 import httpx2
 
@@ -17,6 +17,7 @@ import bloomweaver
 from bloomweaver.cli import failures, surroundings
 
 Json: TypeAlias = dict[str, Any]
+T = TypeVar("T")
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 90.0
@@ -71,32 +72,30 @@ class Api:
             if cursor is None:
                 return
 
-    async def post_patiently(
-        self, path: str, body: object, *, on_pause: Callable[[str, float], None] = lambda why, seconds: None
-    ) -> Json:
-        """POST, and again while the server is busy or away, for PATIENCE_SECONDS. Only for what carries its own id.
+    async def patiently(
+        self,
+        ask: Callable[[], Awaitable[T]],
+        *,
+        on_pause: Callable[[str, float], None] = lambda why, seconds: None,
+    ) -> T:
+        """What `ask` gives, asked again for PATIENCE_SECONDS while the server is busy or away.
 
-        on_pause: told why and for how long it rests.
+        Only for what may be asked twice: reads, and changes that carry an id of their own. on_pause: told why and for
+        how long it rests.
         """
         clock = asyncio.get_running_loop().time
         deadline = clock() + PATIENCE_SECONDS
         pause = FIRST_PAUSE_SECONDS
         while True:
-            asked: float | None = None
             try:
-                response = await self._send("POST", path, body=body)
-                if response.status_code not in AGAIN:
-                    return self._parsed(response)
-                failure = self._failure(response)
-                asked = retry_after_of(response.headers)
-            except failures.Failure as error:
-                if error.code is not failures.ExitCode.UNREACHABLE:
+                return await ask()
+            except failures.Failure as failure:
+                rest = failure.after_seconds
+                if rest is None:
+                    rest = pause * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load
+                if not failure.passing or clock() + rest > deadline:
                     raise
-                failure = error
-            rest = asked if asked is not None else pause * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load
-            if clock() + rest > deadline:
-                raise failure
-            on_pause(failure.what, rest)
+                on_pause(failure.what, rest)
             await asyncio.sleep(rest)
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
@@ -107,7 +106,9 @@ class Api:
         try:
             return await self._http.request(method, path, params=query or None, json=body)
         except httpx2.TransportError as error:
-            raise self._unreachable(error) from error
+            failure = self._unreachable(error)
+            failure.passing = True
+            raise failure from error
 
     def _parsed(self, response: httpx2.Response) -> Json:
         self._check(response)
@@ -121,7 +122,10 @@ class Api:
 
     def _check(self, response: httpx2.Response) -> None:
         if not response.is_success:
-            raise self._failure(response)
+            failure = self._failure(response)
+            failure.passing = response.status_code in AGAIN
+            failure.after_seconds = retry_after_of(response.headers)
+            raise failure
 
     def _failure(self, response: httpx2.Response) -> failures.Failure:
         try:

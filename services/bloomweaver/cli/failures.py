@@ -24,7 +24,13 @@ class ExitCode(IntEnum):
 
 
 class Failure(Exception):
-    """what: one sentence without jargon. why: the cause. advice: what to do next. link: where more is written."""
+    """what: one sentence without jargon. why: the cause. advice: what to do next. link: where more is written.
+
+    passing: whether it may be otherwise in a moment; after_seconds: in how long, where the server said so.
+    """
+
+    passing = False
+    after_seconds: float | None = None
 
     def __init__(
         self,

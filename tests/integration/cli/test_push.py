@@ -27,7 +27,7 @@ def handbook(tmp_path: pathlib.Path) -> pathlib.Path:
     return folder
 
 
-async def stored(api: served.Served) -> dict[str, dict]:
+async def stored(api: served.Served) -> dict[str, dict[str, object]]:
     items = (await api.get(served.HANDBOOK)).json()["items"]
     return {item["document_id"]: item for item in items}
 

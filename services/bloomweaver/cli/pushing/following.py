@@ -153,10 +153,10 @@ async def follow(
         complete = sent is None or sent.is_set()
         if complete and deadline is None:
             deadline = float("inf") if timeout_seconds is None else clock() + timeout_seconds
-        counts = await watched.counts(api)
+        counts = await api.patiently(lambda: watched.counts(api), on_pause=bars.pausing)
         waiting = sum(counts[state] for state in WAITING)
         if waiting and clock() - asked_at >= REASON_SECONDS:
-            reason, asked_at = await watched.reason(api), clock()
+            reason, asked_at = await api.patiently(lambda: watched.reason(api)), clock()
         total = sum(counts.values())
         bars.followed(total - waiting, total, reason if waiting else "")
         if complete and not waiting:

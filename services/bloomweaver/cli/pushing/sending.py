@@ -69,7 +69,7 @@ class Sender:
         """Send once; gives the events that are still being decided on another connection."""
         self._report.batches.update(event["batch_id"] for event in batch if isinstance(event.get("batch_id"), str))
         try:
-            answer = await self._api.post_patiently("/v1/events", batch, on_pause=self._bars.pausing)
+            answer = await self._api.patiently(lambda: self._api.post("/v1/events", batch), on_pause=self._bars.pausing)
         except failures.Failure as failure:
             if failure.code in (failures.ExitCode.UNREACHABLE, failures.ExitCode.NOT_ALLOWED):
                 raise
