@@ -2,6 +2,9 @@
 
 from collections import Counter
 
+HISTORIES_PER_OCCURRENCE = 1000
+"""Each has to happen at least once in so many histories, on the whole of a run."""
+
 SOMETIMES = frozenset(
     {
         "acked_after_redelivery",

@@ -5,7 +5,7 @@ I7 convergence, I8 no garbage, I9 nothing acknowledged is lost, I17 nothing dele
 
 import asyncio
 
-from bloomweaver.domain import identity
+from bloomweaver.domain import identity, steps
 from bloomweaver.domain.documents import Collection, DocumentKey, VersionState
 from bloomweaver.domain.errors import BloomWeaverError
 from bloomweaver.domain.events import Outcome
@@ -73,7 +73,8 @@ async def unsettled(world_: world.World) -> list[Look]:
     found = []
     for look in await looks(world_):
         row = look.row
-        done = row.tomb or row.failed or row.live == row.seq
+        shown = steps.find(look.versions, row.seq, look.generation.active.pipe)
+        done = row.tomb or row.failed or (row.live == row.seq and shown is not None and shown.state in steps.BUILT)
         if not done:
             found.append(look)
     return found

@@ -19,7 +19,7 @@ from bloomweaver.webhook import service as webhook_service
 from tests.simulation import clients, histories, world
 from tests.simulation.plans import QUERY
 
-SEARCH_PATIENCE_SECONDS = 200.0
+SEARCH_PATIENCE_SECONDS = 400.0
 EVERYTHING = 100
 
 

@@ -83,7 +83,15 @@ def drawn(seed: int) -> Plan:
         skew_seconds=rng.choice([0.0, 0.0, 240.0]),
         lost_blobs=rng.choice([0, 0, 0, 1]),
     )
+    if rng.random() < 0.05:
+        plan = _hot(plan)
     return _with_operators(plan, rng)
+
+
+def _hot(plan: Plan) -> Plan:
+    """Documents that change all the time under searches that are slow, until these give up."""
+    rates = replace(plan.rates, before_rows=0.9, before_rows_seconds=60.0)
+    return replace(plan, rates=rates, operations=25, documents=3, active_seconds=400.0, cold=(), delete_share=0.05)
 
 
 def _with_operators(plan: Plan, rng: random.Random) -> Plan:
@@ -124,7 +132,7 @@ def _rates(rng: random.Random) -> chaos.Rates:
         hint_delay_seconds=rng.choice([10.0, 120.0, 400.0]),
         late_write=some(0.04),
         late_seconds=rng.choice([20.0, 400.0]),
-        partial_write=some(0.05),
+        partial_write=some(0.2),
         blob_absent=some(0.03, share=0.4),
         lag_seconds=rng.choice([0.0, 0.3, 4.0]),
         before_rows=some(0.25, share=0.5),

@@ -123,14 +123,18 @@ def _seeds(options: argparse.Namespace) -> Iterator[tuple[int, int]]:
         left = None if left is None else left - number
 
 
-def _run_histories(pool: concurrent.futures.Executor, options: argparse.Namespace, deadline: float | None) -> Batch:
-    total, seeds = Batch(), _seeds(options)
+def _run_histories(
+    pool: concurrent.futures.Executor, options: argparse.Namespace, *, deadline: float | None, minimum: int
+) -> Batch:
+    """All the seeds, or as many as fit before the deadline; a busy machine runs over it until it has the minimum."""
+    total, seeds, begun = Batch(), _seeds(options), 0
     waiting: set[concurrent.futures.Future[Batch]] = set()
     while True:
-        while len(waiting) < options.jobs and (deadline is None or time.monotonic() < deadline):
+        while len(waiting) < options.jobs and (deadline is None or begun < minimum or time.monotonic() < deadline):
             following = next(seeds, None)
             if following is None:
                 break
+            begun += following[1]
             waiting.add(pool.submit(histories, *following))
         if not waiting:
             return total
@@ -167,8 +171,10 @@ def _report(total: Batch, options: argparse.Namespace, score: Score) -> None:
     for name in sorted(total.counts.keys() | coverage.SOMETIMES):
         print(f"  {name:<34} {total.counts[name]}")
     floor = options.coverage_floor
+    if floor is None:
+        floor = total.histories // coverage.HISTORIES_PER_OCCURRENCE
     for name in sorted(coverage.SOMETIMES):
-        if floor is not None:
+        if floor > 0:
             score.check(f"{name} happened {total.counts[name]} times, at least {floor}", total.counts[name] >= floor)
     embeddings = coverage.embeddings_per_put(total.counts)
     score.check(f"I13: {embeddings:.2f} embeddings per accepted text, at most 2", embeddings <= 2.0)
@@ -189,7 +195,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--histories", type=int, help="how many seeds to run")
     parser.add_argument("--seconds", type=float, help="run seeds for that long instead")
     parser.add_argument("--budget-seconds", type=float, help="mutants, control and seeds together, in that time")
-    parser.add_argument("--minimum", type=int, default=2000, help="seeds that a budget has to be enough for")
+    parser.add_argument("--minimum", type=int, default=2000, help="seeds to run also where the budget is not enough")
     parser.add_argument("--seed", type=int, help="replay one history")
     parser.add_argument("--first", type=int, default=1, help="the first seed")
     parser.add_argument("--jobs", type=int, default=2)
@@ -215,7 +221,9 @@ def main(arguments: list[str] | None = None) -> int:
             figures["mutants"] = {k.name: k.histories for k in _check_mutants(pool, score)}
         limit = options.budget_seconds if budgeted else options.seconds
         if limit is not None or options.histories:
-            total = _run_histories(pool, options, None if limit is None else began + limit)
+            deadline = None if limit is None else began + limit
+            minimum = options.minimum if budgeted else 0
+            total = _run_histories(pool, options, deadline=deadline, minimum=minimum)
             score.passed += total.histories - len(total.broken)
             score.failures += [f"seed {seed}" for seed, _ in total.broken]
             _report(total, options, score)

@@ -103,7 +103,8 @@ def _crowd(world_: world.World) -> list[Coroutine[Any, Any, None]]:
             place = histories.Place(tenant, COLLECTION, f"d{number}")
             found.append(clients.Writer(world_, place, source_ordered=plan.source_ordered[index]).run())
         found.append(people.searcher(world_, tenant, COLLECTION, rng=rng))
-        if plan.reindexes and (index == 0 or rng.random() < 0.3):
+        for _ in range(rng.choice([1, 2]) if plan.reindexes and (index == 0 or rng.random() < 0.3) else 0):
+            rng = random.Random(rng.random())
             found.append(people.Operator(world_, tenant, COLLECTION, ordering=ordering, rng=rng).run())
     rng = random.Random(f"operators/{plan.seed}")
     if plan.remade_collection:
