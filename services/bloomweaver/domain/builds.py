@@ -1,6 +1,6 @@
 """A build on disk: the chunk manifest and the fp32 vectors of one (revision, pipeline).
 
-Writers, chunk reuse, metadata edits and repairs read builds alone, so a lost vector store is refilled without embedding.
+Writers, chunk reuse, metadata edits and repairs read builds alone: a lost vector store is refilled without embedding.
 Layout: magic, length of the header (4 bytes, big endian), header (JSON), vectors (little-endian fp32, row by row),
 SHA-256 of all before it. A truncated or altered build never decodes.
 """

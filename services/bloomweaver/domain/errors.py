@@ -1,4 +1,4 @@
-"""The tree of errors. Adapters translate vendors' errors into these; only the consumer loop and the HTTP edge catch them.
+"""The tree of errors. Adapters translate vendors' errors into it; only the consumer loop and the HTTP edge catch them.
 
 BloomWeaverError
 ├── WorkError                 raised while working on a hint

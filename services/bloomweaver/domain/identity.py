@@ -1,6 +1,7 @@
 """Names that have to be the same everywhere and for ever: ids of vectors, namespaces, pipelines, blobs, fingerprints.
 
-Invariant: a name never depends on a clock or a machine; equal inputs give equal names in every release of one major version.
+Invariant: a name never depends on a clock or a machine; equal inputs give equal names in all releases of one major
+version.
 """
 
 import hashlib

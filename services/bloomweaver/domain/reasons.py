@@ -1,4 +1,4 @@
-"""The one enum of reasons: log field, metric label, dead letter, problem document, timeline step and resource condition.
+"""The one enum of reasons: of log field, metric label, dead letter, problem, timeline step and resource condition.
 
 Values are snake_case; conditions of Kubernetes resources show the mechanical CamelCase form (`camel`). A reason never
 carries data: the sentence beside it does.

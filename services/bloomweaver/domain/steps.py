@@ -229,9 +229,9 @@ def targets(row: Row, versions: Iterable[Version], pipe: str, *, active: str) ->
 def next_steps(row: Row, versions: Sequence[Version], generation: Generation) -> tuple[Step, ...]:
     """Which lanes the document needs next, for webhook, workers, reconciler and scaler alike.
 
-    A missing version whose content some build already holds goes straight to UPDATE: no embedder is woken for a metadata
-    edit. An intent is CREATE where nothing is live, else UPDATE. A tombstone is DELETE until all its versions are gone.
-    A dead version of a wanted seq (its pipeline was given up and is current again) is waited for, then built anew.
+    A missing version whose content some build already holds goes straight to UPDATE: no embedder is woken for a
+    metadata edit. An intent is CREATE where nothing is live, else UPDATE. A tombstone is DELETE until all its versions
+    are gone.
     """
     if row.tomb:
         dying = [v for v in versions if v.state is not VersionState.GONE]
@@ -294,7 +294,7 @@ def may_intend(row: Row | None, versions: Sequence[Version], generation: Generat
 
 
 def may_flip(row: Row, versions: Sequence[Version], generation: Generation, *, seq: int, src: int, epoch: int) -> bool:
-    """The fence (R8): newer than what is shown, above the floor, ready in every current pipeline, same generation as read.
+    """The fence (R8): newer than what is shown, above the floor, ready in every current pipeline, generation as read.
 
     A permanent failure in a pipeline that is not active does not hold the flip; the gate counts it.
     """
@@ -319,7 +319,7 @@ def is_abandoned(row: Row | None, version: Version, *, src: int) -> bool:
 
 
 def removal_due(version: Version, row: Row | None, *, now: float) -> bool:
-    """Vectors of a dead version go 60 s after its death, at once behind a delete, and once more after 10 min (R9, R13)."""
+    """Vectors go 60 s after their version's death, at once behind a delete, and once more after 10 min (R9, R13)."""
     if version.state is not VersionState.DEAD:
         return False
     if version.removals:

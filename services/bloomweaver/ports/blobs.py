@@ -1,6 +1,7 @@
 """Blobs: bytes under a key, each owned by one revision or one build, never overwritten, never shared.
 
-Guarantees: after `put` returns the bytes are durable and every `get` sees them whole or not at all; delete is idempotent.
+Guarantees: after `put` returns the bytes are durable, and every `get` sees them whole or not at all; `delete` may be
+repeated.
 Missing: RetryableError(BLOB_MISSING). Unreachable or full: TransientError(BLOBS_UNAVAILABLE | DISK_FULL).
 """
 

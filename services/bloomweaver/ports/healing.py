@@ -1,7 +1,7 @@
 """What the reconciler asks of the ledger: what is stuck, what is garbage, what may be forgotten (R12, R13, R15, R16).
 
-The same guarantees as `ports.ledger`, of which this is the other half. Everything here only finds or forgets; a document's
-desired state is never changed.
+The same guarantees as `ports.ledger`, of which this is the other half. Everything here only finds or forgets; a
+document's desired state is never changed.
 """
 
 from collections.abc import Sequence
@@ -65,16 +65,16 @@ class Healing(Protocol):
         """R12: rows that are not where they should be and are due for a hint: by `steps.hint_delay` since `hinted_at`,
         `next_try` reached, or at once (5 s) where their lane's queue is empty. Marks them as hinted.
 
-        Lane names: `create`, `update`, `delete`, and `change:{space}`. Includes deletes and laggards of a building pipeline.
+        Lane names: `create`, `update`, `delete`, and `change:{space}`. Deletes and laggards of a building pipeline too.
         """
         ...
 
     async def removals(self, *, limit: int) -> list[Stuck]:
-        """R9: documents with dead versions whose vectors are due to go; marks them, so that each is given once a minute."""
+        """R9: documents with dead versions whose vectors are due to go, each given once a minute."""
         ...
 
     async def bury(self, *, limit: int) -> int:
-        """Versions that can never be shown become dead (`steps.is_abandoned`), also those of pipelines no longer current."""
+        """What can never be shown becomes dead: `steps.is_abandoned`, and pipelines that are no longer current."""
         ...
 
     async def garbage(self, *, limit: int) -> list[Garbage]:

@@ -1,7 +1,7 @@
 """The ledger: the truth about every document. One method per protocol step, each atomic and durable when it returns.
 
 Guarantees that every adapter keeps:
-- a method's effects commit together or not at all, also across its history steps; after a return they survive power loss;
+- a method's effects commit together or not at all, history steps included; after a return they survive power loss;
 - decisions are those of `domain.steps`, taken under the row's lock; times are the ledger's own clock's;
 - every read sees all commits that returned before it began (never a lagging replica);
 - running a method twice with the same arguments changes nothing the second time.
@@ -51,7 +51,7 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A build is stored and its vectors are about to be written (R5). chunks: None where an existing build is used again."""
+    """A build is stored, its vectors are about to be written (R5). chunks: None where an earlier build serves again."""
 
     key: DocumentKey
     seq: int
@@ -117,7 +117,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Visibility:
-    """What of the candidates may be shown. moved: a row or its generation flipped since the snapshot: search again (R11)."""
+    """The candidates' rows. moved: one of them, or the generation, flipped since the snapshot: search again (R11)."""
 
     rows: dict[str, Row]
     moved: bool
@@ -194,7 +194,7 @@ class Ledger(Protocol):
         ...
 
     async def fail(self, failure: Failure) -> float | None:
-        """Counts, and gives the seconds until the next try, or None when it failed for good. Ignored if the row moved on.
+        """Counts; gives the seconds until the next try, None when it failed for good. Ignored if the row moved on.
 
         For good in the active pipeline: the row is `failed`; elsewhere only that pipeline's version is.
         """
@@ -205,7 +205,7 @@ class Ledger(Protocol):
         ...
 
     async def removed(self, versions: Sequence[Version]) -> None:
-        """R9: the vectors of these dead versions were deleted: the first time counted, the second time the version is gone."""
+        """R9: the vectors of these dead versions were deleted: counted once, the second time the version is gone."""
         ...
 
     async def snapshot(self, uids: Some[CollectionUid]) -> Snapshot:
@@ -232,8 +232,6 @@ class Ledger(Protocol):
         """accepted_at of the oldest change that is not yet searchable, failed ones left out."""
         ...
 
-    async def batch_counts(
-        self, tenant: TenantId, batch_id: str, uid: CollectionUid | None = None
-    ) -> dict[State, int]:
+    async def batch_counts(self, tenant: TenantId, batch_id: str, uid: CollectionUid | None = None) -> dict[State, int]:
         """Documents of a batch by their state now; of one collection where it is given."""
         ...

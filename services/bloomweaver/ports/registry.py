@@ -72,7 +72,7 @@ class Registry(Protocol):
         ...
 
     async def restored(self) -> None:
-        """After a restore from a backup: sequence numbers go on above all that were ever given, everything is checked."""
+        """After a restore: sequence numbers go on above all that were ever given, and everything is checked."""
         ...
 
     async def tenants(self) -> list[TenantId]:
@@ -118,7 +118,7 @@ class Registry(Protocol):
         ...
 
     async def promote(self, uid: CollectionUid, *, epoch: int, force: bool, soak_seconds: float) -> Moved:
-        """In one transaction: the gate is open (or force), the building pipeline becomes active, the active one previous."""
+        """In one transaction: with an open gate (or force) the building pipeline is active, the active one previous."""
         ...
 
     async def roll_back(self, uid: CollectionUid, *, epoch: int, force: bool) -> Moved:

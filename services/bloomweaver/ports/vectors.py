@@ -1,7 +1,7 @@
 """The vector store: a dumb heap of immutable versioned chunks. It never decides what is visible.
 
-Guarantees: an upserted id keeps its vector until deleted; scores are cosine in [-1, 1], exact or approximate; results may
-lag behind writes, by how much `position` tells where the store has positions (None: it has none, callers probe).
+Guarantees: an upserted id keeps its vector until deleted; scores are cosine in [-1, 1], exact or approximate; results
+may lag behind writes, by how much `position` tells where the store has positions (None: it has none, callers probe).
 Throttled or away: TransientError(THROTTLED | VECTORS_UNAVAILABLE). Refused content: PermanentError(STORE_REFUSED).
 """
 

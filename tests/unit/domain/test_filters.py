@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 from bloomweaver.domain import filters, metadata
 from bloomweaver.domain.reasons import Reason
 
-DOCUMENT: dict[str, metadata.Value] = {"team": "hr", "year": 2026, "ratio": 0.5, "open": True, "tags": ("a", "b"), "none": ()}
+DOCUMENT: dict[str, metadata.Value] = {
+    "team": "hr",
+    "year": 2026,
+    "ratio": 0.5,
+    "open": True,
+    "tags": ("a", "b"),
+    "none": (),
+}
 
 
 @pytest.mark.parametrize(
