@@ -63,6 +63,8 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
         ordering = Ordering.SOURCE if by_source else Ordering.ARRIVAL
         self.world = self.run(world.make(self.database, time, ordering=ordering))
         self.model = ledger_model.Model(by_source)
+        for name in ("one", "two"):
+            self.put(name, "red", 3)
 
     def teardown(self) -> None:
         self.run(self.stack.aclose())
@@ -91,8 +93,8 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
         assert answer.outcome == self.model.delete(name, version=version, seq=answer.seq)
 
     def ordered(self, name: str) -> ledger_model.Document | None:
-        """A document in a collection where order keys are the client's."""
-        return self.model.documents.get(name) if self.model.by_source else None
+        """A document of a collection where order keys are the client's."""
+        return self.model.documents[name] if self.model.by_source else None
 
     @stateful.rule(name=NAMES, ahead=st.integers(1, 3))
     def affirm(self, name: str, ahead: int) -> None:
@@ -107,11 +109,12 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
         if document is not None:
             self.put(name, text, document.src + ahead)
 
-    @stateful.rule(name=NAMES, behind=st.integers(0, 3))
-    def delete_late(self, name: str, behind: int) -> None:
-        """A delete of an earlier version than the one that is wanted."""
+    @stateful.rule(name=NAMES, text=TEXTS, behind=st.integers(0, 4))
+    def delete_late(self, name: str, text: str, behind: int) -> None:
+        """A delete of an earlier version than the one that is wanted and not shown yet."""
         document = self.ordered(name)
         if document is not None:
+            self.put(name, text, document.src + 2)
             self.delete(name, max(1, document.src - behind))
 
     @stateful.rule(name=NAMES, team=TEAMS)
@@ -134,11 +137,9 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
         assert (answer.outcome, answer.original, answer.seq) == ("duplicate", stored.outcome, stored.seq)
         assert self.run(self.world.ledger.look([self.world.key(change.document_id)])) == [before]
 
-    def choose(self, name: str, pick: int) -> int | None:
+    def choose(self, name: str, pick: int) -> int:
         """One of the document's accepted seqs, the desired one most often."""
-        document = self.model.documents.get(name)
-        if document is None:
-            return None
+        document = self.model.documents[name]
         known = sorted(document.sent, reverse=True)
         return known[0] if pick < 4 else known[pick % len(known)]
 
@@ -148,8 +149,6 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
     @stateful.rule(name=NAMES, pick=PICKS, pipe=PICKS)
     def intend(self, name: str, pick: int, pipe: int) -> None:
         seq, into = self.choose(name, pick), self.pipe(pipe)
-        if seq is None:
-            return
         document = self.model.documents[name]
         wanted = self.model.wanted(document, seq, into)
         standing = document.versions.get((seq, into)) in ("intent", "ready")
@@ -161,9 +160,8 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
     @stateful.rule(name=NAMES, pick=PICKS, pipe=PICKS)
     def settle(self, name: str, pick: int, pipe: int) -> None:
         seq, into = self.choose(name, pick), self.pipe(pipe)
-        if seq is not None:
-            answer = self.run(self.world.settle(seq, name, pipe=self.pipes[into].pipe))
-            assert answer.flipped == self.model.settle(name, seq, into)
+        answer = self.run(self.world.settle(seq, name, pipe=self.pipes[into].pipe))
+        assert answer.flipped == self.model.settle(name, seq, into)
 
     @stateful.rule(name=NAMES, pipe=PICKS)
     def work(self, name: str, pipe: int) -> None:
@@ -171,13 +169,23 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
         self.intend(name, 1, pipe)
         self.settle(name, 1, pipe)
 
+    @stateful.rule(name=NAMES)
+    def work_everywhere(self, name: str) -> None:
+        for pipe in range(len(self.model.pipes)):
+            self.work(name, pipe)
+
+    @stateful.rule(name=NAMES, text=TEXTS, ahead=st.integers(1, 3), pipe=PICKS)
+    def renew_and_work(self, name: str, text: str, ahead: int, pipe: int) -> None:
+        document = self.model.documents[name]
+        self.put(name, text, document.src + ahead if self.model.by_source else 1)
+        self.work(name, pipe)
+
     @stateful.rule(name=NAMES, pick=PICKS, pipe=PICKS)
     def fail(self, name: str, pick: int, pipe: int) -> None:
         seq, into = self.choose(name, pick), self.pipe(pipe)
-        if seq is not None:
-            where = (self.world.key(name), seq, self.pipes[into].pipe)
-            self.run(self.world.ledger.fail(ledger.Failure(*where, Reason.UNPARSABLE, "", permanent=True)))
-            self.model.fail(name, seq, into)
+        where = (self.world.key(name), seq, self.pipes[into].pipe)
+        self.run(self.world.ledger.fail(ledger.Failure(*where, Reason.UNPARSABLE, "", permanent=True)))
+        self.model.fail(name, seq, into)
 
     @stateful.precondition(lambda self: self.model.building)
     @stateful.rule(name=NAMES)
@@ -191,8 +199,11 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
         if answer is not None:
             self.model.retry(name)
 
-    @stateful.rule()
-    def re_index(self) -> None:
+    @stateful.rule(pick=PICKS)
+    def re_index(self, pick: int) -> None:
+        """Seldom in the place of one that is under way."""
+        if self.model.building and pick:
+            return
         name = f"p{len(self.pipes)}"
         self.pipes[name] = world.pipeline(name)
         self.run(self.world.build(self.pipes[name]))
@@ -296,7 +307,7 @@ class FileLedgerMachine(LedgerMachine):
 
 
 TestMemory = LedgerMachine.TestCase
-TestMemory.settings = hypothesis.settings(max_examples=40, stateful_step_count=40, deadline=None)
+TestMemory.settings = hypothesis.settings(max_examples=80, stateful_step_count=40, deadline=None)
 TestSqliteFile = FileLedgerMachine.TestCase
 TestSqliteFile.settings = hypothesis.settings(max_examples=3, stateful_step_count=20, deadline=None)
 pytestmark = pytest.mark.timeout(300)
