@@ -231,7 +231,8 @@ def next_steps(row: Row, versions: Sequence[Version], generation: Generation) ->
 
     A missing version whose content some build already holds goes straight to UPDATE: no embedder is woken for a
     metadata edit. An intent is CREATE where nothing is live, else UPDATE. A tombstone is DELETE until all its versions
-    are gone.
+    are gone. A dead version of a wanted seq (its pipeline was given up and is current again) is waited for, then built
+    anew.
     """
     if row.tomb:
         dying = [v for v in versions if v.state is not VersionState.GONE]
