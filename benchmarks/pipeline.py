@@ -1,0 +1,97 @@
+"""The pipeline beside bare embedding of the same chunks: what accepting, splitting, storing and flipping cost.
+
+Bare: the chunks are made beforehand, sorted by length, and given to the runtime in batches of its budget,
+with nothing beside it. Pipeline: from the first request to the last document that can be searched, in another process.
+The two take turns, because a shared machine is not equally quick at all times; their ratio is the figure.
+"""
+
+import os
+import pathlib
+import tempfile
+import time
+
+import uvloop
+
+from benchmarks import corpus, loading, report, serving
+from bloomweaver.adapters import opening
+from bloomweaver.domain import chunking, models
+from bloomweaver.encoding import batches, threads
+from bloomweaver.ports import embedders
+from bloomweaver.text import parsing
+
+CHUNKS = 800
+ROUNDS = 3
+BUDGET_TOKENS = 1024
+
+
+def cut(embedder: embedders.Embedder, *, least: int) -> tuple[list[loading.Document], list[embedders.Passage]]:
+    """Documents that have at least so many chunks between them, and all the chunks."""
+    documents, passages = [], []
+    for name, media_type, text in corpus.pages()[1]:
+        extracted = parsing.parse(text, media_type)
+        room = embedder.spec.room(models.Kind.DOCUMENT)
+        chunks = chunking.split(extracted, embedder.tokenizer.encode, max_tokens=room)
+        documents.append((f"manual/{name}", media_type, text))
+        passages += [embedders.Passage(chunk.text, chunk.token_ids) for chunk in chunks]
+        if len(passages) >= least:
+            break
+    return documents, passages
+
+
+async def bare_seconds(embedder: embedders.Embedder, passages: list[embedders.Passage]) -> float:
+    """The runtime alone."""
+    overhead = embedder.spec.special_tokens
+    plan = batches.plan([len(passage.ids) + overhead for passage in passages], budget_tokens=BUDGET_TOKENS)
+    began = time.perf_counter()
+    for batch in plan:
+        await embedder.embed([passages[index] for index in batch], models.Kind.DOCUMENT)
+    return time.perf_counter() - began
+
+
+async def pipeline_seconds(documents: list[loading.Document], *, chunks: int) -> float:
+    """A fresh, warm server takes all documents."""
+    async with serving.running() as server:
+        await loading.send(server, [("warm", "text/plain", "A first text, so that nothing is loaded later.")])
+        await loading.until_searchable(server)
+        began = time.perf_counter()
+        await loading.send(server, documents)
+        await loading.until_searchable(server)
+        seconds = time.perf_counter() - began
+        stored = server.count("SELECT count(*) FROM chunk") - 1
+    if stored != chunks:
+        raise RuntimeError(f"the server made {stored} chunks of these documents, the splitter {chunks}")
+    return seconds
+
+
+async def measure(*, quick: bool) -> list[report.Row]:
+    """The ratio of the best rounds, and both rates."""
+    cores = threads.available(len(os.sched_getaffinity(0)))
+    with tempfile.TemporaryDirectory() as folder:
+        embedder = await opening.open_embedder(models.DEFAULT, models_dir=pathlib.Path(folder), threads=cores)
+        documents, passages = cut(embedder, least=CHUNKS // 8 if quick else CHUNKS)
+        await bare_seconds(embedder, passages[:32])
+        pairs = []
+        for _ in range(1 if quick else ROUNDS):
+            bare = await bare_seconds(embedder, passages)
+            pairs.append((bare, await pipeline_seconds(documents, chunks=len(passages))))
+            print(f"  bare {bare:.1f} s, pipeline {pairs[-1][1]:.1f} s, {bare / pairs[-1][1]:.0%}", flush=True)
+        await embedder.aclose()
+    tokens = sum(len(passage.ids) for passage in passages)
+    best_bare, best_pipeline = min(one for one, _ in pairs), min(other for _, other in pairs)
+    rounds = ", ".join(f"{bare / whole:.0%}" for bare, whole in pairs)
+    what = f"{len(documents)} pages of {corpus.pages()[0]}, {len(passages)} chunks, {tokens:,} tokens"
+    return [
+        report.at_least(
+            "pipeline beside bare embedding",
+            100 * best_bare / best_pipeline,
+            90,
+            unit=" %",
+            note=f"best of each; rounds: {rounds}",
+        ),
+        report.Row("bare embedding", f"{tokens / best_bare:,.0f} tokens/s", note=what),
+        report.Row("pipeline", f"{tokens / best_pipeline:,.0f} tokens/s, {len(passages) / best_pipeline:.1f} chunks/s"),
+    ]
+
+
+if __name__ == "__main__":
+    print(report.table(uvloop.run(measure(quick=False))))
