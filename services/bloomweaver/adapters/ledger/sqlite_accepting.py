@@ -48,22 +48,7 @@ def accept(connection: sqlite3.Connection, change: Change, *, now: float) -> Acc
         return Rejected(refusal)
     following = _apply(connection, stored, change, held, decision, revision, now=now)
     seq = decision.row.seq if decision.row is not None else 0
-    connection.execute(
-        _INSERT_EVENT,
-        (
-            stored.cid,
-            event.source,
-            event.event_id,
-            event.fingerprint,
-            change.document_id,
-            decision.outcome,
-            decision.reason,
-            seq,
-            change.actor,
-            now,
-            change.batch_id,
-        ),
-    )
+    _write_event(connection, stored.cid, change, decision, seq=seq, now=now)
     return Accepted(
         decision.outcome,
         decision.row,
@@ -74,6 +59,15 @@ def accept(connection: sqlite3.Connection, change: Change, *, now: float) -> Acc
         steps=following,
         keeps_blob=decision.takes_seq and change.content is not None and change.content.blob is not None,
     )
+
+
+def _write_event(
+    connection: sqlite3.Connection, cid: int, change: Change, decision: steps.Decision, *, seq: int, now: float
+) -> None:
+    event = change.event
+    known = (cid, event.source, event.event_id, event.fingerprint, change.document_id)
+    became = (decision.outcome, decision.reason, seq, change.actor, now, change.batch_id)
+    connection.execute(_INSERT_EVENT, (*known, *became))
 
 
 def _repeated(
