@@ -141,6 +141,21 @@ async def test_deleted_text_is_overwritten_in_the_file(tmp_path):
     assert canary.encode() not in stored
 
 
+async def test_deleted_text_is_overwritten_in_the_log_of_a_running_process(tmp_path):
+    canary = "canary-" + "x" * 200
+    time = databases.clock()
+    async with databases.opened(f"sqlite:///{tmp_path}/ledger.db", time) as database:
+        made = await world.make(database, time)
+        await made.index(await made.put(canary))
+        await made.delete()
+        await made.remove_all()
+        await made.collect()
+        await database.healing.trim(limit=100)
+        stored = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+        assert canary.encode() not in stored
+        assert await made.put("text")
+
+
 async def test_a_write_that_raises_undoes_itself_alone(tmp_path):
     async with databases.opened(f"sqlite:///{tmp_path}/ledger.db", databases.clock()) as database:
 

@@ -25,6 +25,9 @@ BACKFILL_PAUSE_SECONDS = 60.0
 SCANNED_PER_FOUND = 20
 """A scan looks at so many documents for each that it may give, then leaves the rest for the next call."""
 
+COMPACTED_SECONDS = 60.0
+"""The least time between two rewrites of the write-ahead log."""
+
 _LANES = (
     "WITH RECURSIVE lanes(lane) AS (SELECT min(lane) FROM document WHERE lane IS NOT NULL UNION ALL"
     " SELECT (SELECT min(lane) FROM document WHERE lane > lanes.lane) FROM lanes WHERE lanes.lane IS NOT NULL)"
@@ -52,6 +55,8 @@ class SqliteHealing:
     def __init__(self, engine: engine.Engine) -> None:
         self._engine = engine
         self._now = engine.clock.now
+        self._dropped = False
+        self._compacted_at = 0.0
 
     async def now(self) -> float:
         return self._now()
@@ -80,6 +85,7 @@ class SqliteHealing:
         """See the port."""
         now = self._now()
         await self._engine.write(lambda c: sqlite_garbage.forget(c, garbage, now=now))
+        self._dropped = self._dropped or bool(garbage)
 
     async def owners(self, uid: CollectionUid, names: Sequence[tuple[str, int, str]]) -> list[healing.Owned]:
         """See the port."""
@@ -104,12 +110,17 @@ class SqliteHealing:
 
     async def erase(self, uid: CollectionUid, *, limit: int) -> bool:
         """See the port."""
+        self._dropped = True
         return await self._engine.write(lambda c: sqlite_garbage.erase(c, uid, limit=limit))
 
     async def trim(self, *, limit: int) -> int:
-        """See the port."""
+        """See the port. What was dropped since is overwritten in the write-ahead log too, once a minute at most."""
         now = self._now()
-        return await self._engine.write(lambda c: sqlite_garbage.trim(c, limit=limit, now=now))
+        trimmed = await self._engine.write(lambda c: sqlite_garbage.trim(c, limit=limit, now=now))
+        if self._dropped and now >= self._compacted_at + COMPACTED_SECONDS:
+            self._dropped = not await self._engine.compact()
+            self._compacted_at = now
+        return trimmed
 
 
 def _stuck(

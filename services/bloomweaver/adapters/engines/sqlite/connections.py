@@ -13,6 +13,7 @@ MAP_BYTES = 256 * 1024 * 1024
 CHECKPOINT_PAGES = 4000  # 16 MB of WAL: fewer checkpoints, each of which syncs the file
 WAL_KEPT_BYTES = 64 * 1024 * 1024
 STATEMENTS_KEPT = 512
+TRUNCATE_WAIT_MILLISECONDS = 100
 
 
 def memory() -> sqlite3.Connection:
@@ -53,6 +54,16 @@ def reader(path: str) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def truncate_log(connection: sqlite3.Connection) -> bool:
+    """Bring all of the log into the file and empty it; False where a reader holds it up, who is not waited for long."""
+    connection.execute(f"PRAGMA busy_timeout={TRUNCATE_WAIT_MILLISECONDS}")
+    try:
+        (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    finally:
+        connection.execute(f"PRAGMA busy_timeout={int(BUSY_SECONDS * 1000)}")
+    return not busy
 
 
 def _connect(path: str) -> sqlite3.Connection:

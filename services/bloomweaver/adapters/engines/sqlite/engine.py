@@ -42,6 +42,10 @@ class Engine(Protocol):
         """Run it on a connection that sees one moment."""
         ...
 
+    async def compact(self) -> bool:
+        """Overwrite what the write-ahead log still holds of deleted rows; False where readers are in the way now."""
+        ...
+
 
 class MemoryEngine:
     """`mem://`: everything inline."""
@@ -67,6 +71,10 @@ class MemoryEngine:
     async def read(self, work: Work[T]) -> T:
         """See Engine."""
         return work(self._connection)
+
+    async def compact(self) -> bool:
+        """See Engine. Nothing of it is on a disk."""
+        return True
 
     def close(self) -> None:
         """The data are gone."""
@@ -94,6 +102,11 @@ class FileEngine:
     async def read(self, work: Work[T]) -> T:
         """See Engine."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._read, work)
+
+    async def compact(self) -> bool:
+        """See Engine."""
+        done: bool = await self._commits.submit(connections.truncate_log, outside=True)
+        return done
 
     async def close(self) -> None:
         """Finish what was begun, then let the file go."""

@@ -22,6 +22,7 @@ BATCH_WRITES = 256
 class _Job:
     write: Callable[[sqlite3.Connection], Any]
     future: asyncio.Future[Any]
+    outside: bool = False
     value: Any = None
     error: BaseException | None = None
 
@@ -37,10 +38,10 @@ class GroupCommit:
         self._thread = threading.Thread(target=self._run, name="sqlite-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, write: Callable[[sqlite3.Connection], Any]) -> asyncio.Future[Any]:
-        """The future of a write; its result is there after the commit."""
+    def submit(self, write: Callable[[sqlite3.Connection], Any], *, outside: bool = False) -> asyncio.Future[Any]:
+        """The future of a write; its result is there after the commit. outside: of any transaction."""
         future: asyncio.Future[Any] = self._loop.create_future()
-        self._jobs.put(_Job(write, future))
+        self._jobs.put(_Job(write, future, outside))
         return future
 
     async def stop(self) -> None:
@@ -61,11 +62,16 @@ class GroupCommit:
             stopping = job is None
             batch = [job for job in batch if not job.future.cancelled()]
             if batch:
-                self._commit(batch)
+                self._commit([job for job in batch if not job.outside])
+                for job in batch:
+                    if job.outside:
+                        self._perform_outside(job)
                 self._loop.call_soon_threadsafe(_resolve, batch)
 
     def _commit(self, batch: list[_Job]) -> None:
         """Run the batch in one transaction. Whatever goes wrong with it as a whole is every caller's error."""
+        if not batch:
+            return
         connection = self._connection
         try:
             connection.execute("BEGIN IMMEDIATE")
@@ -79,6 +85,12 @@ class GroupCommit:
             cause = failures.translated(error, path=self._path) or error
             for job in batch:
                 job.error = cause
+
+    def _perform_outside(self, job: _Job) -> None:
+        try:
+            job.value = job.write(self._connection)
+        except sqlite3.Error as error:
+            job.error = _told(error, path=self._path)
 
     def _perform(self, job: _Job, *, alone: bool) -> None:
         connection = self._connection
