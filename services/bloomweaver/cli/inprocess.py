@@ -13,13 +13,19 @@ from bloomweaver.domain.identity import TenantId
 
 if TYPE_CHECKING:
     from bloomweaver.allinone import running
-    from bloomweaver.allinone.settings import DevSettings
+    from bloomweaver.allinone import settings as dev_settings
 
 TENANT = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 
 async def create_tenant_key(
-    data: Path, settings: "DevSettings", *, tenant: str, name: str, verbs: Sequence[str], collections: Sequence[str]
+    data: Path,
+    settings: "dev_settings.DevSettings",
+    *,
+    tenant: str,
+    name: str,
+    verbs: Sequence[str],
+    collections: Sequence[str],
 ) -> dict[str, Any]:
     """Make a key, and its tenant if need be, in the data folder."""
     if not TENANT.fullmatch(tenant):
@@ -39,7 +45,7 @@ async def create_tenant_key(
     }
 
 
-async def migrate(data: Path, settings: "DevSettings", *, restored: bool) -> dict[str, Any] | None:
+async def migrate(data: Path, settings: "dev_settings.DevSettings", *, restored: bool) -> dict[str, Any] | None:
     """Opening migrates. After a restore: a new epoch, then an audit that repairs; gives what the audit found."""
     idle = settings.model_copy(update={"workers": False})
     async with main.opened(data, idle, purpose="bloomweaver migrate") as service:

@@ -17,7 +17,7 @@ from bloomweaver.cli.commands import searching, standing
 from bloomweaver.cli.pushing import planning, pusher
 
 if TYPE_CHECKING:
-    from bloomweaver.allinone.settings import DevSettings
+    from bloomweaver.allinone import settings as dev_settings
 
 COLLECTION: Final = "try"
 WAIT: Final = {"wait": "searchable", "timeout": 60}
@@ -31,7 +31,7 @@ class Story:
     steps: dict[str, Any] = field(default_factory=dict)
 
 
-async def run(folder: Path, data: Path, settings: "DevSettings", *, display: screen.Screen) -> None:
+async def run(folder: Path, data: Path, settings: "dev_settings.DevSettings", *, display: screen.Screen) -> None:
     """The whole trial."""
     if not surroundings.is_folder(folder):
         raise failures.usage(
@@ -117,7 +117,7 @@ class Trial:
 
     async def _push(self, title: str) -> None:
         self._head(title)
-        wish = pusher.Wish(collection=COLLECTION)
+        wish = pusher.Wish(place=pusher.Place(COLLECTION))
         pushing = pusher.Pusher(wish, paths=[self._folder], display=self._display, confirm=lambda question: None)
         await pushing.push(self._api)
         self._story.steps.setdefault("pushes", []).append(pushing.account)

@@ -41,24 +41,27 @@ def list_all(
     surroundings.run(work())
 
 
+Model = Annotated[str | None, typer.Option("--model", metavar="MODEL", help="Embedding model; `models` lists them.")]
+Ordering = Annotated[
+    str | None, typer.Option("--ordering", metavar="arrival|source", help="What orders changes; fixed for ever.")
+]
+MaxTokens = Annotated[int | None, typer.Option("--max-tokens", metavar="N", min=1, help="Longest chunk, in tokens.")]
+OverlapTokens = Annotated[
+    int | None, typer.Option("--overlap-tokens", metavar="N", min=0, help="Shared by neighbours.")
+]
+Description = Annotated[str | None, typer.Option("--description", metavar="TEXT", help="What it is for.")]
+
+
 @app.command()
 def create(
     context: typer.Context,
     *,
     name: Name,
-    model: Annotated[
-        str | None, typer.Option("--model", metavar="MODEL", help="Embedding model; `models` lists them.")
-    ] = None,
-    ordering: Annotated[
-        str | None, typer.Option("--ordering", metavar="arrival|source", help="What orders changes; fixed for ever.")
-    ] = None,
-    max_tokens: Annotated[
-        int | None, typer.Option("--max-tokens", metavar="N", min=1, help="Longest chunk, in tokens.")
-    ] = None,
-    overlap_tokens: Annotated[
-        int | None, typer.Option("--overlap-tokens", metavar="N", min=0, help="Shared by neighbours.")
-    ] = None,
-    description: Annotated[str | None, typer.Option("--description", metavar="TEXT", help="What it is for.")] = None,
+    model: Model = None,
+    ordering: Ordering = None,
+    max_tokens: MaxTokens = None,
+    overlap_tokens: OverlapTokens = None,
+    description: Description = None,
     as_json: options.AsJson = False,
     url: options.Url = None,
     data: options.Data = None,

@@ -12,29 +12,37 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Create, lis
 VERBS = ("read", "write", "admin")
 
 
+Name = Annotated[str, typer.Argument(metavar="NAME", help="What the key is for.", show_default=False)]
+Verbs = Annotated[
+    list[str] | None,
+    typer.Option("--verb", metavar="read|write|admin", help="What it may do; can be repeated. [default: read]"),
+]
+Collections = Annotated[
+    list[str] | None,
+    typer.Option("--collection", "-c", metavar="GLOB", help="What it sees; can be repeated. [default: *]"),
+]
+Filters = Annotated[
+    list[str] | None, typer.Option("--filter", "-f", metavar="FILTER", help="Every read and search obeys it.")
+]
+ExpiresAt = Annotated[
+    str | None, typer.Option("--expires-at", metavar="TIME", help="RFC 3339, as 2027-01-01T00:00:00Z.")
+]
+Tenant = Annotated[
+    str | None,
+    typer.Option("--tenant", metavar="NAME", help="Make this tenant and its key in the data folder; no server."),
+]
+
+
 @app.command()
 def create(
     context: typer.Context,
     *,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What the key is for.", show_default=False)],
-    verbs: Annotated[
-        list[str] | None,
-        typer.Option("--verb", metavar="read|write|admin", help="What it may do; can be repeated. [default: read]"),
-    ] = None,
-    collections: Annotated[
-        list[str] | None,
-        typer.Option("--collection", "-c", metavar="GLOB", help="What it sees; can be repeated. [default: *]"),
-    ] = None,
-    filters: Annotated[
-        list[str] | None, typer.Option("--filter", "-f", metavar="FILTER", help="Every read and search obeys it.")
-    ] = None,
-    expires_at: Annotated[
-        str | None, typer.Option("--expires-at", metavar="TIME", help="RFC 3339, as 2027-01-01T00:00:00Z.")
-    ] = None,
-    tenant: Annotated[
-        str | None,
-        typer.Option("--tenant", metavar="NAME", help="Make this tenant and its key in the data folder; no server."),
-    ] = None,
+    name: Name,
+    verbs: Verbs = None,
+    collections: Collections = None,
+    filters: Filters = None,
+    expires_at: ExpiresAt = None,
+    tenant: Tenant = None,
     as_json: options.AsJson = False,
     url: options.Url = None,
     data: options.Data = None,

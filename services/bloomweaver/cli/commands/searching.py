@@ -22,26 +22,34 @@ _CLAUSE: Final = re.compile(r"\s*([A-Za-z][A-Za-z0-9_.-]{0,63})\s*(!=|>=|<=|=|>|
 _LEADING_HEADINGS: Final = re.compile(r"\A(?:\s*#{1,6} [^\n]*\n)+(?=\s*\S)")
 
 
+Query = Annotated[list[str], typer.Argument(metavar="QUERY", help="What to look for.", show_default=False)]
+Collections = Annotated[
+    list[str] | None,
+    typer.Option("--collection", "-c", metavar="NAME", help="Only this collection; can be repeated."),
+]
+Filters = Annotated[
+    list[str] | None,
+    typer.Option("--filter", "-f", metavar="FILTER", help="team=hr, year>=2025, or JSON; all must hold."),
+]
+Limit = Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, max=100, help="How many hits.")]
+MinScore = Annotated[
+    float | None,
+    typer.Option(
+        "--min-score", metavar="SCORE", min=-1.0, max=1.0, help="Leave out hits below it.", show_default=False
+    ),
+]
+ByDocument = Annotated[bool, typer.Option("--by-document", help="Only the best chunk of each document.")]
+
+
 def search(
     context: typer.Context,
     *,
-    query: Annotated[list[str], typer.Argument(metavar="QUERY", help="What to look for.", show_default=False)],
-    collections: Annotated[
-        list[str] | None,
-        typer.Option("--collection", "-c", metavar="NAME", help="Only this collection; can be repeated."),
-    ] = None,
-    filters: Annotated[
-        list[str] | None,
-        typer.Option("--filter", "-f", metavar="FILTER", help="team=hr, year>=2025, or JSON; all must hold."),
-    ] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, max=100, help="How many hits.")] = 10,
-    min_score: Annotated[
-        float | None,
-        typer.Option(
-            "--min-score", metavar="SCORE", min=-1.0, max=1.0, help="Leave out hits below it.", show_default=False
-        ),
-    ] = None,
-    by_document: Annotated[bool, typer.Option("--by-document", help="Only the best chunk of each document.")] = False,
+    query: Query,
+    collections: Collections = None,
+    filters: Filters = None,
+    limit: Limit = 10,
+    min_score: MinScore = None,
+    by_document: ByDocument = False,
     as_json: options.AsJson = False,
     url: options.Url = None,
     data: options.Data = None,

@@ -12,7 +12,7 @@ import typer
 from bloomweaver.cli import options, screen, surroundings
 
 if TYPE_CHECKING:
-    from bloomweaver.allinone.settings import DevSettings
+    from bloomweaver.allinone import settings as dev_settings
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -47,7 +47,7 @@ def dev(
     surroundings.run_serving(_serve(around.data(data), settings, screen.Screen()))
 
 
-def settings_of(variables: Mapping[str, str], **given: object) -> "DevSettings":
+def settings_of(variables: Mapping[str, str], **given: object) -> "dev_settings.DevSettings":
     """The settings of the process: options win over variables."""
     from bloomweaver.allinone import settings
     from bloomweaver.runtime import config
@@ -56,7 +56,7 @@ def settings_of(variables: Mapping[str, str], **given: object) -> "DevSettings":
     return config.read(settings.DevSettings, {**variables, **chosen})
 
 
-async def _serve(data: Path, settings: "DevSettings", display: screen.Screen) -> None:
+async def _serve(data: Path, settings: "dev_settings.DevSettings", display: screen.Screen) -> None:
     from bloomweaver.allinone import main, running
     from bloomweaver.runtime import lifecycle
 

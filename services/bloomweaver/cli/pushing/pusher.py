@@ -32,21 +32,42 @@ ASK_ABOVE = 0.10
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """The options of the command."""
+class Place:
+    """Where it goes, and under which names. document_id: of one document from stdin."""
 
     collection: str = "default"
     create: bool = False
-    chosen: selection.Selection = field(default_factory=selection.Selection)
     prefix: str = ""
     origin: str | None = None
     document_id: str | None = None
-    delete_missing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """Whether what is gone is deleted, and whether somebody is asked."""
+
+    missing: bool = False
     yes: bool = False
-    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast, and until when. timeout_seconds: None waits for as long as it takes."""
+
     wait: bool = True
     timeout_seconds: float | None = None
     concurrency: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """The options of the command."""
+
+    place: Place = field(default_factory=Place)
+    chosen: selection.Selection = field(default_factory=selection.Selection)
+    removal: Removal = field(default_factory=Removal)
+    pace: Pace = field(default_factory=Pace)
+    dry_run: bool = False
 
 
 class Pusher:
@@ -63,11 +84,11 @@ class Pusher:
         self._report = sending.Report()
         self._batch_id = ""
         self.account: dict[str, object] = {}
-        if wish.document_id is not None and list(paths) != [STDIN]:
+        if wish.place.document_id is not None and list(paths) != [STDIN]:
             raise failures.usage("--id is for one document from stdin.", advice="bloomweaver push - --id ID < FILE")
         if len(paths) > 1 and any(self._is_lines(path) for path in paths):
             raise failures.usage("Push a file of events, or stdin, by itself.")
-        if wish.delete_missing and any(not path.is_dir() for path in paths):
+        if wish.removal.missing and any(not path.is_dir() for path in paths):
             raise failures.usage("--delete-missing is for folders.", advice="Push the folder that the files are in.")
 
     @staticmethod
@@ -86,7 +107,7 @@ class Pusher:
         self._plan, self._report = planning.Plan(), sending.Report()
         self._batch_id = f"push-{secrets.token_hex(6)}"
         ended: following.Ended | None = None
-        naming = events.Naming(self._batch_id, self._wish.collection, by_source=await self._prepare(api))
+        naming = events.Naming(self._batch_id, self._wish.place.collection, by_source=await self._prepare(api))
         if any(self._is_lines(path) for path in self._paths):
             ended = await self._send(api, self._lines(naming), planned=None)
         else:
@@ -127,7 +148,7 @@ class Pusher:
         """Whether the collection orders by the source's versions; it is made first where that was asked for."""
         from bloomweaver.cli import client
 
-        path = client.collection_path(self._wish.collection)
+        path = client.collection_path(self._wish.place.collection)
         try:
             return bool((await api.get(path))["ordering"] == "source")
         except failures.Failure as failure:
@@ -135,28 +156,31 @@ class Pusher:
                 return False
             if failure.reason != "collection_not_found":
                 raise
-            if not self._wish.create:
+            if not self._wish.place.create:
                 failure.advice = (
-                    f"Make it with `bloomweaver collections create {self._wish.collection}`, or add --create."
+                    f"Make it with `bloomweaver collections create {self._wish.place.collection}`, or add --create."
                 )
                 raise
         return bool((await api.put(path, {}))["ordering"] == "source")
 
     def _roots(self) -> list[planning.Root]:
-        return [planning.root_of(path, origin=self._wish.origin, prefix=self._wish.prefix) for path in self._paths]
+        return [
+            planning.root_of(path, origin=self._wish.place.origin, prefix=self._wish.place.prefix)
+            for path in self._paths
+        ]
 
     async def _make_plan(self, api: "client.Api") -> None:
         ids: list[str] = []
         for root in self._roots():
             try:
-                known = await planning.listed(api, self._wish.collection, root.origin)
+                known = await planning.listed(api, self._wish.place.collection, root.origin)
             except failures.Failure as failure:
-                if failure.reason != "forbidden" or self._wish.delete_missing:
+                if failure.reason != "forbidden" or self._wish.removal.missing:
                     raise
                 known = {}
             present = planning.add(self._plan, root, self._wish.chosen, known)
             ids.extend(present)
-            if self._wish.delete_missing:
+            if self._wish.removal.missing:
                 planning.add_gone(self._plan, root, self._wish.chosen, known)
         planning.refuse_doubles(ids)
         if self._plan.gone and not self._wish.dry_run:
@@ -170,7 +194,7 @@ class Pusher:
                 why=f"an empty folder would delete all {listed:,} documents that came from it",
                 advice="Check the folder and the patterns; to delete it all, delete the collection.",
             )
-        if gone <= ASK_ABOVE * listed or self._wish.yes:
+        if gone <= ASK_ABOVE * listed or self._wish.removal.yes:
             return
         answer = self._confirm(f"Delete {gone:,} of the {listed:,} documents that came from here?")
         if not answer:
@@ -183,20 +207,20 @@ class Pusher:
 
     async def _lines(self, naming: events.Naming) -> AsyncIterator[events.Call]:
         path = self._paths[0]
-        if self._wish.document_id is not None:
+        if self._wish.place.document_id is not None:
             data = b"".join([line async for line in events.stdin_lines()])
             call = events.Call()
             try:
-                origin = self._wish.origin or "stdin"
-                call.add(events.of_document(data, naming, document_id=self._wish.document_id, origin=origin))
+                origin = self._wish.place.origin or "stdin"
+                call.add(events.of_document(data, naming, document_id=self._wish.place.document_id, origin=origin))
             except reading.Unsuitable as why:
-                call.refused.append(events.Refused(self._wish.document_id, why.reason.value, why.detail))
+                call.refused.append(events.Refused(self._wish.place.document_id, why.reason.value, why.detail))
             yield call
             return
         if path != STDIN and not path.is_file():
             raise failures.usage(f"There is no file or folder '{path}'.")
         lines = events.stdin_lines() if path == STDIN else events.file_lines(path)
-        origin = self._wish.origin or ("stdin" if path == STDIN else str(path.resolve())[:512])
+        origin = self._wish.place.origin or ("stdin" if path == STDIN else str(path.resolve())[:512])
         async for call in events.of_lines(lines, naming, origin=origin, name="stdin" if path == STDIN else path.name):
             yield call
 
@@ -206,15 +230,15 @@ class Pusher:
         """Send while following. Events of one document keep their order: lines are sent one call after the other."""
         with progress.open_progress(self._display) as bars:
             bars.planned(planned)
-            slots = 1 if planned is None else self._wish.concurrency
+            slots = 1 if planned is None else self._wish.pace.concurrency
             sender = sending.Sender(api, report=self._report, bars=bars, concurrency=slots)
-            if not self._wish.wait:
+            if not self._wish.pace.wait:
                 await sender.send(calls)
                 return None
             sent = asyncio.Event()
-            watched = following.Batches(self._report.batches, collection=self._wish.collection, lenient=True)
+            watched = following.Batches(self._report.batches, collection=self._wish.place.collection, lenient=True)
             follower = asyncio.create_task(
-                following.follow(api, watched, bars=bars, timeout_seconds=self._wish.timeout_seconds, sent=sent)
+                following.follow(api, watched, bars=bars, timeout_seconds=self._wish.pace.timeout_seconds, sent=sent)
             )
             try:
                 await sender.send(calls)
@@ -233,7 +257,7 @@ class Pusher:
             return None
 
     async def _tell(self, api: "client.Api", ended: following.Ended | None) -> failures.ExitCode:
-        failed = await reporting.failed(api, self._wish.collection, ended)
+        failed = await reporting.failed(api, self._wish.place.collection, ended)
         self.account = reporting.as_json(self._plan, self._report, ended, batch_id=self._batch_id, failed=failed)
         if not self._display.as_json:
             self._display.note(*reporting.refused(self._report), *reporting.failures_of(failed))
