@@ -8,18 +8,19 @@ import random
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from bloomweaver.domain import errors
+from bloomweaver.domain import errors, identity
 from bloomweaver.domain.documents import Meta
 from bloomweaver.domain.events import Accepted, ChangeType, MetaPatch, Outcome, Rejected
 from bloomweaver.domain.identity import TenantId
 from bloomweaver.testing import chaos, loop
 from bloomweaver.webhook import service as webhook_service
 from tests.simulation import histories, plans
-from tests.simulation.histories import Fate, Kind, Operation, Place
+from tests.simulation.histories import Kind, Operation, Place
 
 TAGS = ("red", "green", "blue")
 TRIES = 12
 TEXT_MARK = "mark"
+PADDING = " " * (identity.INLINE_TEXT_BYTES + 1)
 
 
 class Server(Protocol):
@@ -54,7 +55,7 @@ def submission_of(op: Operation) -> webhook_service.Submission:
         collection=op.place.collection,
         document_id=op.place.document,
         change_type=changes[op.kind],
-        text="\n\n".join(op.paragraphs) if puts else None,
+        text="\n\n".join(op.paragraphs) + PADDING * op.large if puts else None,
         meta=Meta(metadata={"tag": op.tag}) if puts else Meta(),
         patch=MetaPatch(metadata={"tag": op.tag}) if op.kind is Kind.PATCH else None,
         source_version=op.version,
@@ -100,9 +101,10 @@ class Writer:
         op = self._world.history.operation(self._place, kind, now=self._world.loop.time())
         if kind is Kind.PUT:
             self._current = self._edited()
+            op.large = rng.random() < plan.large_share
             op.paragraphs = self._current
             if rng.random() < plan.fate_share:
-                op.fate = rng.choice(list(Fate))
+                op.fate = rng.choice(plan.fates)
                 op.paragraphs = (*op.paragraphs, f"{op.fate} p{op.number}")
         op.tag = rng.choice(TAGS)
         if self._source_ordered and kind is not Kind.PATCH:
@@ -115,6 +117,7 @@ class Writer:
         """An old version is sent again as a new event, as connectors do after a restart of their own."""
         op = self._world.history.operation(self._place, old.kind, now=self._world.loop.time())
         op.paragraphs, op.tag, op.version, op.fate = old.paragraphs, old.tag, old.version, old.fate
+        op.large = old.large
         return op
 
     def _edited(self) -> tuple[str, ...]:

@@ -9,6 +9,8 @@ SOMETIMES = frozenset(
     {
         "acked_after_redelivery",
         "blob_absent",
+        "blob_lost",
+        "large_text",
         "collected_builds",
         "collection_removed",
         "crash_after_commit",

@@ -46,6 +46,7 @@ class Operation:
     started: float
     paragraphs: tuple[str, ...] = ()
     tag: str = ""
+    large: bool = False
     version: int | None = None
     fate: Fate | None = None
     ended: float | None = None

@@ -366,6 +366,12 @@ def _reindexing(seed: int) -> plans.Plan:
     return replace(drawn, reindexes=3, soak_seconds=20.0, operations=6, bounded=True)
 
 
+def _editing(seed: int) -> plans.Plan:
+    """Re-indexes all the time, and edits in the middle of each."""
+    rates = replace(plans.SAFE, latency_seconds=0.5)
+    return replace(_reindexing(seed), operations=20, active_seconds=400.0, rates=rates)
+
+
 def _by_name(*mutants: Mutant) -> dict[str, Mutant]:
     return {mutant.name: mutant for mutant in mutants}
 
@@ -388,6 +394,6 @@ MUTANTS = _by_name(
     Mutant("R13 no sweep", _no_sweep),
     Mutant("R14 results cached", _cached_results),
     Mutant("R15 promotion without gate", _gate_open, _reindexing),
-    Mutant("R15 no dual write", _no_dual_write, _reindexing),
+    Mutant("R15 no dual write", _no_dual_write, _editing),
     Mutant("R16 tombstones of 20 s", _short_tombstones, _forgetful),
 )

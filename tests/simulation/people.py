@@ -181,6 +181,18 @@ async def remake(world_: world.World, tenant: str, collection: str, *, ordering:
     world_.tell("operator", f"{tenant}/{collection}", "collection made again")
 
 
+async def blob_thief(world_: world.World, *, rng: random.Random) -> None:
+    """Blobs are lost for good, as by a life-cycle rule that somebody set wrongly."""
+    for _ in range(world_.plan.lost_blobs):
+        await asyncio.sleep(rng.random() * world_.plan.active_seconds / 2.0)
+        names = sorted([info.key async for info in world_.blobs.list("")])
+        if names:
+            name = rng.choice(names)
+            await world_.blobs.delete([name])
+            world_.chaos.counts["blob_lost"] += 1
+            world_.tell("nobody", name, "blob lost for good")
+
+
 async def redriver(world_: world.World, *, rng: random.Random) -> None:
     """Somebody presses retry on failed documents now and then."""
     while world_.loop.time() < world_.plan.active_seconds:

@@ -8,6 +8,7 @@ import random
 from dataclasses import dataclass, field, replace
 
 from bloomweaver.testing import chaos
+from tests.simulation import histories
 
 QUERY = "alpha beta gamma"
 
@@ -17,7 +18,8 @@ class Plan:
     """The parameters of one history. Times are virtual seconds.
 
     bounded: the faults end, and everything has to converge. cold: (space number, begins, ends) without embedders.
-    releases: which revisions the embedders of one space can run, one entry per process.
+    releases: which revisions the embedders of one space can run, one entry per process. large_share: texts that do not
+    fit into the ledger, so that they are stored as blobs.
     """
 
     seed: int
@@ -34,6 +36,7 @@ class Plan:
     source_ordered: tuple[bool, bool] = (False, True)
     reordering_seconds: float = 60.0
     fate_share: float = 0.0
+    fates: tuple[histories.Fate, ...] = tuple(histories.Fate)
     reindexes: int = 0
     soak_seconds: float = 120.0
     remade_collection: bool = False
@@ -46,6 +49,7 @@ class Plan:
     lost_blobs: int = 0
     patches: bool = True
     again_share: float = 0.12
+    large_share: float = 0.0
     client_patience_seconds: float = 30.0
 
 
@@ -81,7 +85,8 @@ def drawn(seed: int) -> Plan:
         round_seconds=rng.choice([40.0, 60.0, 90.0]),
         sweep_seconds=rng.choice([300.0, 900.0, 86_400.0]),
         skew_seconds=rng.choice([0.0, 0.0, 240.0]),
-        lost_blobs=rng.choice([0, 0, 0, 1]),
+        lost_blobs=rng.choice([0, 0, 0, 3]),
+        large_share=rng.choice([0.0, 0.0, 0.3]),
     )
     if rng.random() < 0.05:
         plan = _hot(plan)

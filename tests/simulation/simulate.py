@@ -110,6 +110,8 @@ def _crowd(world_: world.World) -> list[Coroutine[Any, Any, None]]:
     if plan.remade_collection:
         ordering = Ordering.SOURCE if plan.source_ordered[1] else Ordering.ARRIVAL
         found.append(people.remake(world_, TENANTS[1], COLLECTION, ordering=ordering, rng=rng))
+    if plan.lost_blobs:
+        found.append(people.blob_thief(world_, rng=rng))
     if plan.fate_share:
         found.append(people.redriver(world_, rng=rng))
     return found

@@ -117,6 +117,7 @@ class Taps:
                 self._observe(answer.row)
             if change.deletes and answer.outcome is Outcome.SUPERSEDED:
                 self._counts["late_delete"] += 1
+            self._counts["large_text"] += answer.keeps_blob
             if change.content is not None and answer.outcome in (Outcome.CREATED, Outcome.UPDATED):
                 self._counts["puts"] += 1
                 self._counts["chunks_accepted"] += (change.content.text or "").count("\n\n") + 1
