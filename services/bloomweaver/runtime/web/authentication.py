@@ -10,6 +10,7 @@ Invariants: all causes of a 401 read the same; a revoked key is refused at once 
 `max_age_seconds` in others; what cannot be looked up is refused (503), never let through.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -59,12 +60,13 @@ class KeyAuthenticator:
         self._clock = clock
         self._max_age_seconds = max_age_seconds
         self._cached: dict[str, _Cached] = {}
-        self._invalidations = 0
+        self._fetching: dict[str, asyncio.Task[_Cached | None]] = {}
 
     def invalidate(self, key_id: str) -> None:
         """Forget a key: whoever revokes or changes one calls this, after the registry has it."""
-        self._invalidations += 1
         self._cached.pop(key_id, None)
+        # An answer that is on its way may be older: who waits for it already uses it, nobody else, and it is forgotten.
+        self._fetching.pop(key_id, None)
 
     async def authenticate(self, authorization: str | None) -> credentials.Principal:
         """The principal of a valid, unexpired key."""
@@ -74,26 +76,35 @@ class KeyAuthenticator:
             raise unauthenticated()
         found = self._cached.get(key_id)
         if found is None or self._clock.monotonic() - found.fetched_at >= self._max_age_seconds:
-            found = await self._fetch(key_id)
+            found = await self._fetched(key_id)
         if found is None or not credentials.secret_matches(secret, found.key.hash):
             raise unauthenticated()
         if found.key.expires_at is not None and self._clock.now() >= found.key.expires_at:
             raise unauthenticated()
         return found.principal
 
+    async def _fetched(self, key_id: str) -> _Cached | None:
+        """One look-up for all requests that come while it is under way."""
+        task = self._fetching.get(key_id)
+        if task is None:
+            task = self._fetching[key_id] = asyncio.create_task(self._fetch(key_id))
+        return await asyncio.shield(task)
+
     async def _fetch(self, key_id: str) -> _Cached | None:
-        asked_at, invalidations = self._clock.monotonic(), self._invalidations
+        asked_at = self._clock.monotonic()
+        task = asyncio.current_task()
         self._cached.pop(key_id, None)
-        key = await self._find_key(key_id)
-        if key is None:
-            return None
-        found = _Cached(key, principal_from(key), asked_at)
-        # An answer that was on its way while a key was revoked may be older than the revocation: use it, forget it.
-        if invalidations == self._invalidations:
-            while len(self._cached) >= _MAX_CACHED:
-                del self._cached[next(iter(self._cached))]
-            self._cached[key_id] = found
-        return found
+        try:
+            key = await self._find_key(key_id)
+            found = None if key is None else _Cached(key, principal_from(key), asked_at)
+            if found is not None and self._fetching.get(key_id) is task:
+                while len(self._cached) >= _MAX_CACHED:
+                    del self._cached[next(iter(self._cached))]
+                self._cached[key_id] = found
+            return found
+        finally:
+            if self._fetching.get(key_id) is task:
+                del self._fetching[key_id]
 
 
 def principal_from(key: registry.StoredKey) -> credentials.Principal:

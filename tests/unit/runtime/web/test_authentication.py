@@ -108,6 +108,43 @@ async def test_a_key_is_looked_up_once_in_five_seconds():
     assert stack.keys.asked == 2
 
 
+async def test_requests_that_come_together_share_one_look_up():
+    clock, keys = web.ManualClock(), web.Keys(web.CountingNonces())
+    key = keys.add()
+
+    async def slow_find(key_id):
+        await asyncio.sleep(0)
+        return await keys.find(key_id)
+
+    authenticator = authentication.KeyAuthenticator(slow_find, clock=clock)
+    found = await asyncio.gather(*(authenticator.authenticate(f"Bearer {key.secret}") for _ in range(5)))
+    assert [principal.key_id for principal in found] == [key.id] * 5
+    assert keys.asked == 1
+
+
+async def test_a_request_after_a_revocation_does_not_share_a_look_up_from_before_it():
+    clock, keys = web.ManualClock(), web.Keys(web.CountingNonces())
+    key = keys.add()
+    go_on = asyncio.Event()
+
+    async def slow_find(key_id):
+        found = await keys.find(key_id)
+        await go_on.wait()
+        return found
+
+    authenticator = authentication.KeyAuthenticator(slow_find, clock=clock)
+    before = asyncio.create_task(authenticator.authenticate(f"Bearer {key.secret}"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    del keys.stored[key.id]
+    authenticator.invalidate(key.id)
+    after = asyncio.create_task(authenticator.authenticate(f"Bearer {key.secret}"))
+    go_on.set()
+    await before
+    with pytest.raises(errors.Refusal):
+        await after
+
+
 async def test_a_revoked_key_is_refused_at_once_here_and_in_five_seconds_elsewhere():
     here, elsewhere = guarded(), guarded()
     elsewhere.keys.stored = here.keys.stored
