@@ -1,21 +1,31 @@
-"""The composition root of `bloomweaver dev` and `bloomweaver try`: the embedded adapters, opened in order."""
+"""The composition root of `bloomweaver dev` and `bloomweaver try`: the embedded adapters, opened in order.
 
+The model is begun before the web framework is imported: the one reads and compiles in a thread, the other is half a
+second of Python, and a person waits for both.
+"""
+
+import asyncio
 import contextlib
 import os
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import bloomweaver
 from bloomweaver.adapters import opening
-from bloomweaver.allinone import folder, running, settings, stages
+from bloomweaver.allinone import folder, models, settings
+from bloomweaver.domain.errors import BloomWeaverError
 from bloomweaver.encoding import threads
 from bloomweaver.ports import embedders
 from bloomweaver.runtime import logs, metrics
 
+if TYPE_CHECKING:
+    from bloomweaver.allinone import running
+
 
 @contextlib.asynccontextmanager
-async def opened(root: Path, wishes: settings.DevSettings, *, purpose: str) -> AsyncIterator[running.Running]:
+async def opened(root: Path, wishes: settings.DevSettings, *, purpose: str) -> AsyncIterator["running.Running"]:
     """The whole service over one data folder, which is locked meanwhile; `running.serve` answers requests."""
     logs.configure(form=wishes.log_form, level=wishes.log_level, stream=sys.stderr)
     clock, nonces = opening.system_clock(), opening.system_nonces()
@@ -27,29 +37,50 @@ async def opened(root: Path, wishes: settings.DevSettings, *, purpose: str) -> A
         return await opening.open_embedder(name, models_dir=data.models, threads=cores)
 
     with data.locked(purpose=purpose):
-        addresses = opening.profile(wishes.store or f"sqlite:///{data.ledger.absolute()}")
-        recorder = metrics.Metrics(metrics.process_registry(), version=bloomweaver.__version__)
-        async with opening.open_store(addresses, clock=clock, nonces=nonces, recorder=recorder) as store:
-            database = store.database
-            outside = running.Outside(
-                ports=stages.Ports(
-                    ledger=database.ledger,
-                    healing=database.healing,
-                    registry=database.registry,
-                    history=database.history,
-                    queues=store.queues,
-                    blobs=store.blobs,
-                    vectors=store.vectors,
-                    clock=clock,
-                    nonces=nonces,
-                    deployment=await database.registry.deployment(),
-                ),
-                open_model=open_model,
-                list_models=lambda: opening.listed_models(models_dir=data.models),
-                sealer=opening.sealer(secret, random=nonces.secret),
-                metrics=recorder,
-                default_model=wishes.model,
-                workers=wishes.workers,
-            )
-            async with running.started(outside, data) as service:
-                yield service
+        async with _begun(open_model, wishes.model) as open_begun:
+            from bloomweaver.allinone import running, stages
+
+            addresses = opening.profile(wishes.store or f"sqlite:///{data.ledger.absolute()}")
+            recorder = metrics.Metrics(metrics.process_registry(), version=bloomweaver.__version__)
+            async with opening.open_store(addresses, clock=clock, nonces=nonces, recorder=recorder) as store:
+                database = store.database
+                outside = running.Outside(
+                    ports=stages.Ports(
+                        ledger=database.ledger,
+                        healing=database.healing,
+                        registry=database.registry,
+                        history=database.history,
+                        queues=store.queues,
+                        blobs=store.blobs,
+                        vectors=store.vectors,
+                        clock=clock,
+                        nonces=nonces,
+                        deployment=await database.registry.deployment(),
+                    ),
+                    open_model=open_begun,
+                    list_models=lambda: opening.listed_models(models_dir=data.models),
+                    sealer=opening.sealer(secret, random=nonces.secret),
+                    metrics=recorder,
+                    default_model=wishes.model,
+                    workers=wishes.workers,
+                )
+                async with running.started(outside, data) as service:
+                    yield service
+
+
+@contextlib.asynccontextmanager
+async def _begun(open_model: models.OpenModel, name: str) -> AsyncIterator[models.OpenModel]:
+    """`open_model` with this model already under way; closed at the end if nobody asked for it."""
+    waiting = {name: asyncio.ensure_future(open_model(name))}
+
+    async def opened_before(wanted: str) -> embedders.Embedder:
+        task = waiting.pop(wanted, None)
+        return await (task or open_model(wanted))
+
+    await asyncio.sleep(0)  # so that the thread has it
+    try:
+        yield opened_before
+    finally:
+        for task in waiting.values():
+            with contextlib.suppress(BloomWeaverError):
+                await (await task).aclose()

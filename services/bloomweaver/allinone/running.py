@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 import fastapi
-import uvicorn
 
 from bloomweaver.allinone import administration, application, catalogue, folder, models, stages
 from bloomweaver.domain import credentials
@@ -87,6 +86,8 @@ async def started(outside: Outside, data: folder.DataFolder) -> AsyncIterator[Ru
 
 async def serve(running: Running, listener: socket.socket) -> None:
     """Answer requests until SIGINT or SIGTERM, or until a stage dies."""
+    import uvicorn  # not before there is something to serve: `try` never needs it
+
     config = uvicorn.Config(
         running.app,
         log_config=None,

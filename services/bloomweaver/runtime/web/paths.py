@@ -12,6 +12,7 @@ cannot be addressed. `Middleware` puts the raw path back and the convertors belo
 
 import contextlib
 import inspect
+import sys
 import typing
 import urllib.parse
 from collections.abc import Awaitable, Callable, Coroutine
@@ -110,6 +111,9 @@ class DirectRoute(routing.APIRoute):
 
 def router(**options: Any) -> fastapi.APIRouter:
     """An APIRouter that knows the convertors `collection`, `document_id` and `segment`. Options are FastAPI's."""
+    # For every route the framework asks whether a type is of the first pydantic, and would import all of that for it.
+    # None marks a module as not installed.
+    sys.modules.setdefault("pydantic.v1", None)  # type: ignore[arg-type]  # typeshed does not know the marker
     convertors.register_url_convertor("segment", SegmentConvertor())
     convertors.register_url_convertor("collection", CollectionConvertor())
     convertors.register_url_convertor("document_id", DocumentIdConvertor())
