@@ -170,10 +170,12 @@ async def check_erasure(world_: world.World) -> None:
     """I17: no word that only deleted or replaced texts held is anywhere: not in rows, not in blobs."""
     shown: set[str] = set()
     for look in await looks(world_):
-        keep = {look.row.live, look.row.seq} if not look.row.tomb else set()
-        for op in world_.history.operations:
-            if op.uid == look.row.key.collection_uid and op.place.document == look.row.key.document_id and keep:
-                shown |= op.words  # an older text may live on in revisions that a patch or a re-index still names
+        row = look.row
+        kept = {v.seq for v in look.versions if v.state is not VersionState.GONE} | {row.live, row.seq}
+        # What was replaced before it was ever shown stays until something newer is shown.
+        kept |= {op.seq for op in world_.history.operations if op.uid == row.key.collection_uid and op.seq > row.live}
+        for seq in kept if not row.tomb else ():
+            shown |= _text_under(world_, row.key, seq)
     gone = {word for op in world_.history.operations for word in op.words if op.outcome} - shown
     marks = {word for word in gone if word.startswith(clients.TEXT_MARK)}
     left = databases.words_left(world_.database, marks)
@@ -181,6 +183,19 @@ async def check_erasure(world_: world.World) -> None:
         left |= {f"{word} in blob {key}" for word in marks if word.encode() in data}
     if left:
         world_.history.violated("I17", world_.loop.time(), f"text of deleted documents is left: {sorted(left)[:4]}")
+
+
+def _text_under(world_: world.World, key: DocumentKey, seq: int) -> frozenset[str]:
+    """The words of a revision: its own, or for a patch those that it found."""
+    puts = [
+        op
+        for op in world_.history.operations
+        if (op.uid, op.place.document) == (key.collection_uid, key.document_id)
+        and op.kind is histories.Kind.PUT
+        and op.takes_seq
+        and op.seq <= seq
+    ]
+    return max(puts, key=lambda op: op.seq).words if puts else frozenset()
 
 
 async def check_blobs(world_: world.World) -> None:
