@@ -57,9 +57,9 @@ class SqliteHistory:
     ) -> list[history.DeadLetter]:
         """See the port."""
         collection, _, document_id = after.partition("/")
-        columns = ", ".join(f"d.{name.strip()}" for name in rows.DOCUMENT.split(","))
         statement = (
-            f"SELECT {columns}, c.uid, c.name FROM collection c CROSS JOIN document d ON d.cid = c.cid"
+            f"SELECT {rows.of('d', rows.DOCUMENT)}, c.uid, c.name"
+            " FROM collection c CROSS JOIN document d ON d.cid = c.cid"
             " WHERE c.tenant = :tenant AND c.deleted_at IS NULL AND (:uid IS NULL OR c.uid = :uid)"
             " AND d.state = 'failed' AND (:reason IS NULL OR d.reason = :reason)"
             " AND (c.name > :collection OR (c.name = :collection AND d.doc > :document_id))"

@@ -11,8 +11,7 @@ from bloomweaver.domain.identity import CollectionUid, DocumentId
 from bloomweaver.ports import healing
 
 _OWNER = (
-    f"SELECT {', '.join(f'd.{name.strip()}' for name in rows.DOCUMENT.split(','))},"
-    f" {', '.join(f'v.{name.strip()}' for name in rows.VERSION.split(','))}"
+    f"SELECT {rows.of('d', rows.DOCUMENT)}, {rows.of('v', rows.VERSION)}"
     " FROM revision r JOIN document d ON d.did = r.did JOIN version v ON v.did = r.did AND v.seq = r.seq"
     " WHERE r.seq = ? AND d.cid = ? AND substr(v.pipe, 1, 8) = ?"
 )

@@ -14,7 +14,11 @@ from bloomweaver.ports import ledger
 _PENDING = "live <> seq AND NOT tomb AND NOT failed"  # word for word what the index document_pending holds
 _EVENT = f"SELECT {rows.EVENT} FROM event WHERE cid = ? AND source = ? AND event_id = ?"
 _ROW = f"SELECT {rows.DOCUMENT} FROM document WHERE cid = ? AND doc = ?"
-_CANDIDATES = f"SELECT {rows.DOCUMENT}, flip FROM document WHERE cid = ? AND doc IN (SELECT value FROM json_each(?))"
+# Half the time of `doc IN (...)`, which sorts the names first.
+_CANDIDATES = (
+    f"SELECT {rows.of('d', rows.DOCUMENT)}, d.flip FROM json_each(?2) name"
+    " CROSS JOIN document d ON d.cid = ?1 AND d.doc = name.value"
+)
 _REVISIONS = (
     f"SELECT {rows.REVISION} FROM revision WHERE did = ?1 AND (seq IN (?2, ?3)"
     " OR seq IN (SELECT seq FROM version WHERE did = ?1 AND state <> 'gone')) ORDER BY seq"
@@ -68,8 +72,7 @@ def listed(connection: sqlite3.Connection, listing: ledger.Listing) -> list[tupl
     stored = documents.collection_by_uid(connection, listing.collection_uid)
     if stored is None:
         return []
-    columns = ", ".join(f"d.{name.strip()}" for name in rows.DOCUMENT.split(","))
-    columns += "".join(f", r.{name.strip()}" for name in rows.REVISION.split(","))
+    columns = f"{rows.of('d', rows.DOCUMENT)}, {rows.of('r', rows.REVISION)}"
     wheres = ["d.cid = :cid", "d.doc > :after"]
     values: dict[str, object] = {"cid": stored.cid, "after": listing.after, "limit": listing.limit}
     if listing.state is None:

@@ -49,6 +49,11 @@ _VERSION_STATES = {state.value: state for state in VersionState}
 _REASONS = {reason.value: reason for reason in Reason}
 
 
+def of(alias: str, columns: str) -> str:
+    """The columns, named with the table's alias."""
+    return ", ".join(f"{alias}.{name.strip()}" for name in columns.split(","))
+
+
 @dataclass(frozen=True, slots=True)
 class StoredCollection:
     """A collection's row: its number inside the file, itself and its generation."""
