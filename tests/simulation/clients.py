@@ -136,7 +136,7 @@ class Writer:
         self._drafts += 1
         place = self._place
         shared = "alpha" if self._rng.random() < 0.5 else "beta"
-        mark = f"{TEXT_MARK}{place.tenant}{place.document}p{self._drafts}"
+        mark = f"{TEXT_MARK}{place.tenant}{place.document}p{self._drafts}x"
         return f"{shared} canary{place.tenant} {place.document} {mark} gamma delta"
 
     async def _deliver(self, op: Operation) -> None:

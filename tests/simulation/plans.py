@@ -88,7 +88,7 @@ def drawn(seed: int) -> Plan:
         lost_blobs=rng.choice([0, 0, 0, 3]),
         large_share=rng.choice([0.0, 0.0, 0.3]),
     )
-    if rng.random() < 0.05:
+    if rng.random() < 0.02:
         plan = _hot(plan)
     return _with_operators(plan, rng)
 
@@ -96,7 +96,7 @@ def drawn(seed: int) -> Plan:
 def _hot(plan: Plan) -> Plan:
     """Documents that change all the time under searches that are slow, until these give up."""
     rates = replace(plan.rates, before_rows=0.9, before_rows_seconds=60.0)
-    return replace(plan, rates=rates, operations=25, documents=3, active_seconds=400.0, cold=(), delete_share=0.05)
+    return replace(plan, rates=rates, operations=16, documents=2, active_seconds=400.0, cold=(), delete_share=0.05)
 
 
 def _with_operators(plan: Plan, rng: random.Random) -> Plan:
