@@ -27,26 +27,12 @@ from bloomweaver.testing import clocks
 from bloomweaver.text import parsing
 from bloomweaver.webhook import service as webhook_service
 from bloomweaver.writer import service as writer_service
+from tests.support import databases
 
 Look = ledger.Look
 TENANT = identity.TenantId("acme")
 REVISION = "1.1"
 CALLER = webhook_service.Caller(TENANT, "key:test", "req-1")
-
-
-class CountingNonces:
-    """Names that tell in which order they were given."""
-
-    def __init__(self) -> None:
-        self._given = 0
-
-    def nonce(self) -> str:
-        self._given += 1
-        return f"n{self._given:025d}"
-
-    def secret(self, size_bytes: int) -> bytes:
-        self._given += 1
-        return self._given.to_bytes(size_bytes, "big")
 
 
 @dataclass
@@ -62,7 +48,7 @@ class Pipeline:
     workers: dict[str, queues.Worker]
     deployment: str
     flips: list[tuple[str, float]]
-    nonces: CountingNonces
+    nonces: databases.CountedNonces
     encoder: batcher.Batcher
 
     @property
@@ -158,7 +144,7 @@ async def opened(
     wrap: Callable[[opening.Store], opening.Store] = lambda store: store,
 ) -> AsyncIterator[Pipeline]:
     """A pipeline with the collection `default` in the asked ordering. wrap: puts fault-injecting ports in."""
-    clock, nonces = clocks.ManualClock(), CountingNonces()
+    clock, nonces = clocks.ManualClock(), databases.CountedNonces()
     async with opening.open_store(opening.profile("mem://"), clock=clock, nonces=nonces) as plain:
         store = wrap(plain)
         database = store.database
@@ -182,7 +168,7 @@ async def opened(
 async def _assemble(
     store: opening.Store,
     clock: clocks.ManualClock,
-    nonces: CountingNonces,
+    nonces: databases.CountedNonces,
     embedder: memory.MemoryEmbedder,
     encoder: batcher.Batcher,
     revisions: frozenset[str],

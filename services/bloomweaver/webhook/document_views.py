@@ -69,6 +69,11 @@ class DocumentViews:
             summary="One document and its state",
             responses={200: {"model": schemas.Document}},
         )
+        self._add_parts(made)
+        return made
+
+    def _add_parts(self, made: fastapi.APIRouter) -> None:
+        """What a document consists of, and why it is as it is."""
         made.add_api_route(
             f"{documents.PATH}/text",
             self.text,
@@ -92,7 +97,6 @@ class DocumentViews:
             summary="Why it is as it is, and what happens next",
             responses={200: {"model": schemas.Why}},
         )
-        return made
 
     async def page(self, request: requests.Request, collection: str) -> responses.Response:
         """Documents by id; deleted ones only where `state=deleted` asks for them."""
