@@ -24,7 +24,8 @@ from bloomweaver.text import parsing
 from bloomweaver.writer import service as writer_service
 
 REVISION = f"{parsing.REVISION}.{chunking.REVISION}"
-EMBEDDING_PACE = consumer.Pace(limit=16, handlers=8)
+# Few documents per receive and many receives beside each other: the batcher needs the chunks of many to fill its window.
+EMBEDDING_PACE = consumer.Pace(limit=2, handlers=16)
 WRITING_PACE = consumer.Pace(limit=64, handlers=2)
 DRAIN_SECONDS = 20.0
 
