@@ -84,8 +84,8 @@ async def started(outside: Outside, data: folder.DataFolder) -> AsyncIterator[Ru
         yield Running(app, key, pipeline, deaths.append, owner)
 
 
-async def serve(running: Running, listener: socket.socket) -> None:
-    """Answer requests until SIGINT or SIGTERM, or until a stage dies."""
+async def serve(running: Running, listener: socket.socket, *, stops: list[Callable[[], None]]) -> None:
+    """Answer requests until SIGINT or SIGTERM, until a stage dies, or until what is put into `stops` is called."""
     import uvicorn  # not before there is something to serve: `try` never needs it
 
     config = uvicorn.Config(
@@ -106,6 +106,7 @@ async def serve(running: Running, listener: socket.socket) -> None:
         server.should_exit = True
 
     running.ended(stop)
+    stops.append(stop)
     await server.serve(sockets=[listener])
 
 

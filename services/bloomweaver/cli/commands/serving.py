@@ -62,41 +62,39 @@ async def _serve(data: Path, settings: "dev_settings.DevSettings", display: scre
 
     with lifecycle.listen(settings.host, settings.port) as listener:
         port = listener.getsockname()[1]
-        async with _until_stopped() as begin, main.opened(data, settings, purpose="bloomweaver dev") as service:
-            begin()
+        async with _until_stopped() as stops, main.opened(data, settings, purpose="bloomweaver dev") as service:
             display.show(*_greeting(data, settings.host, port))
-            await running.serve(service, listener)
+            await running.serve(service, listener, stops=stops)
             display.note("Stopping: what is in work is finished, the rest waits in the ledger.")
 
 
 @contextlib.asynccontextmanager
-async def _until_stopped() -> AsyncIterator[Callable[[], None]]:
-    """SIGINT and SIGTERM cancel what is inside until `begin` is called, and do nothing from then on.
+async def _until_stopped() -> AsyncIterator[list[Callable[[], None]]]:
+    """SIGINT and SIGTERM call what is in the list that this gives; while it is empty, they cancel what is inside.
 
-    The server hears them itself while it answers requests, and raises them again when it has ended: they must then not
-    cut off the draining of what is in work.
+    The server hears the signals itself as well and raises them again when it has ended: they must then not cut off the
+    draining of what is in work.
     """
     loop = asyncio.get_running_loop()
     inside = asyncio.current_task()
     assert inside is not None
-    serving = stopped = False
-
-    def begin() -> None:
-        nonlocal serving
-        serving = True
+    stops: list[Callable[[], None]] = []
+    cancelled = False
 
     def stop(task: "asyncio.Task[object]") -> None:
-        nonlocal stopped
-        if not serving:
-            stopped = True
+        nonlocal cancelled
+        if not stops:
+            cancelled = True
             task.cancel()
+        for each in stops:
+            each()
 
     for number in SIGNALS:
         loop.add_signal_handler(number, stop, inside)
     try:
-        yield begin
+        yield stops
     except asyncio.CancelledError:
-        if not stopped:
+        if not cancelled:
             raise
     finally:
         for number in SIGNALS:
