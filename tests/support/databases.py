@@ -32,7 +32,7 @@ class CountedNonces:
         return f"nonce{next(self._numbers)}"
 
     def secret(self, size_bytes: int) -> bytes:
-        return bytes(size_bytes)
+        return next(self._numbers).to_bytes(size_bytes, "big")
 
 
 def clock() -> clocks.ManualClock:
