@@ -166,7 +166,7 @@ class Auditor:
         result.repaired += len(records)
 
     async def _audit_strays(self, others: set[CollectionUid], result: Audited, *, repair: bool) -> None:
-        for namespace, ids in (await self._sweeper.strays(sweeping.Swept())).items():
+        for namespace, ids in (await self._sweeper.strays(sweeping.Swept(), dying=False)).items():
             named = identity.parse_namespace(namespace)
             if named is None or named[1] in others:
                 continue

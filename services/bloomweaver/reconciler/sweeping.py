@@ -8,6 +8,7 @@ sweep refuses (`sweep_refused`): a ledger restored from yesterday must not empty
 from dataclasses import dataclass
 
 from bloomweaver.domain import identity
+from bloomweaver.domain.documents import VersionState
 from bloomweaver.domain.errors import PermanentError
 from bloomweaver.domain.identity import CollectionUid
 from bloomweaver.domain.reasons import Reason
@@ -69,14 +70,17 @@ class Sweeper:
             await self._healing.swept(collection.uid, began_at=began_at)
         return result
 
-    async def strays(self, result: Swept) -> dict[str, list[str]]:
-        """Ids that may go, by namespace; nothing is removed but empty namespaces of pipelines that are over."""
+    async def strays(self, result: Swept, *, dying: bool = True) -> dict[str, list[str]]:
+        """Ids that may go, by namespace; nothing is removed but empty namespaces of pipelines that are over.
+
+        dying: with those of dead versions, which the reconciler is about to remove anyway.
+        """
         if not self._vectors.capabilities.list_ids:
             return {}
         # Namespaces first: a collection is made before its first namespace, so one that is listed is known afterwards.
         namespaces = await self._vectors.namespaces(f"{self._deployment}.")
         uids = {collection.uid for collection in await self._registry.collections()}
-        return await self._doomed(namespaces, uids, result)
+        return await self._doomed(namespaces, uids, result, dying=dying)
 
     async def _doomed(self, namespaces: list[str], uids: set[CollectionUid], result: Swept) -> dict[str, list[str]]:
         doomed: dict[str, list[str]] = {}
@@ -87,14 +91,14 @@ class Sweeper:
             _, uid, pipe = named
             async for page in self._vectors.ids(namespace):
                 result.seen += len(page)
-                strays = page if uid not in uids else await self._strays(uid, page)
+                strays = page if uid not in uids else await self._strays(uid, page, dying=dying)
                 if strays:
                     doomed.setdefault(namespace, []).extend(strays)
             if uid in uids:
                 await self._drop_if_over(namespace, uid, pipe, result)
         return doomed
 
-    async def _strays(self, uid: CollectionUid, page: list[str]) -> list[str]:
+    async def _strays(self, uid: CollectionUid, page: list[str], *, dying: bool) -> list[str]:
         names = {vector_id: identity.parse_vector_id(vector_id) for vector_id in page}
         known = [(n.document_key, n.seq, n.pipe8) for n in names.values() if n is not None]
         distinct = list(dict.fromkeys(known))
@@ -104,6 +108,8 @@ class Sweeper:
             if name is None:
                 continue  # not one of ours: somebody else's business
             owner = owned[name.document_key, name.seq, name.pipe8]
+            if owner.version is not None and owner.version.state is VersionState.DEAD and not dying:
+                continue
             if owner.due or (owner.version is not None and name.index >= owner.version.n_chunks):
                 strays.append(vector_id)
         return strays

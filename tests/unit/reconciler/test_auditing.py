@@ -48,6 +48,20 @@ async def test_a_vector_that_no_document_owns_is_reported_and_removed() -> None:
         assert (await _auditor(pipe).audit(repair=False)).clean
 
 
+async def test_superseded_vectors_that_are_about_to_go_are_no_finding() -> None:
+    async with pipelines.opened() as pipe:
+        await pipe.put("a", "old text")
+        await pipe.settle()
+        await pipe.put("a", "new text")
+        await pipe.settle()
+        pipe.clock.advance(3600.0)
+
+        found = await _auditor(pipe).audit(repair=False)
+
+        assert len(await pipe.stored_ids()) == 2
+        assert found.clean
+
+
 async def test_a_lost_build_is_named() -> None:
     async with pipelines.opened() as pipe:
         await pipe.put("a", "one two three")
