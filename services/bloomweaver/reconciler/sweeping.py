@@ -82,7 +82,9 @@ class Sweeper:
         uids = {collection.uid for collection in await self._registry.collections()}
         return await self._doomed(namespaces, uids, result, dying=dying)
 
-    async def _doomed(self, namespaces: list[str], uids: set[CollectionUid], result: Swept) -> dict[str, list[str]]:
+    async def _doomed(
+        self, namespaces: list[str], uids: set[CollectionUid], result: Swept, *, dying: bool
+    ) -> dict[str, list[str]]:
         doomed: dict[str, list[str]] = {}
         for namespace in namespaces:
             named = identity.parse_namespace(namespace)
