@@ -167,6 +167,10 @@ def _report(total: Batch, options: argparse.Namespace, score: Score) -> None:
         print(f"\nseed {seed} broke a promise; replay it with: make sim SEED={seed}")
         for violation in violations[:SHOWN_VIOLATIONS]:
             print(f"  {violation}")
+    if total.broken:
+        print("\nall seeds with violations:")
+        for seed, violations in total.broken:
+            print(f"  {seed}: {' '.join(sorted({violation.partition(' ')[0] for violation in violations}))}")
     print("\nsometimes:")
     for name in sorted(total.counts.keys() | coverage.SOMETIMES):
         print(f"  {name:<34} {total.counts[name]}")
