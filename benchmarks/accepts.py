@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import uvloop
 
-from benchmarks import corpus, report, serving, wire
+from benchmarks import corpus, nothing, report, serving, wire
 
 CONNECTIONS = 32
 DOCUMENT_BYTES = 2000
@@ -71,9 +71,23 @@ async def rounds(server: serving.Server, *, seconds: float, count: int) -> list[
     return found
 
 
+async def ceiling(*, seconds: float) -> float:
+    """Answers per second of a server that does nothing."""
+    port = serving.free_port()
+    process = await nothing.start(port)
+    try:
+        await serving.listening(port)
+        ready = iter(list(itertools.islice(messages("none"), int(seconds * 15_000))))
+        return len(await hammer(port, ready, seconds=seconds)) / seconds
+    finally:
+        process.terminate()
+        await process.wait()
+
+
 async def measure(*, quick: bool) -> list[report.Row]:
     """Both rows. The best round counts where the machine is shared; the others stand in the note."""
     seconds, count = (2.0, 1) if quick else (SECONDS, ROUNDS)
+    most = await ceiling(seconds=seconds / 2)
     rows = []
     for workers in (False, True):
         async with serving.running(workers=workers) as server:
@@ -86,7 +100,8 @@ async def measure(*, quick: bool) -> list[report.Row]:
         else:
             what = f"{rate:,.0f}/s, p50 {p50:.1f} ms, p99 {p99:.1f} ms"
             rows.append(report.Row("the same while embedding what came in", what, note=note))
-    return rows
+    what = "the same against a server that answers 202 and does nothing"
+    return [*rows, report.Row(what, f"{most:,.0f}/s", note="what machine and generator allow at most")]
 
 
 if __name__ == "__main__":

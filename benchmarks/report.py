@@ -42,15 +42,19 @@ def machine() -> list[tuple[str, str]]:
     memory = int(_first("/proc/meminfo").split()[1]) / 2**20
     versions = [f"{name} {importlib.metadata.version(name)}" for name in PACKAGES if _installed(name)]
     return [
-        ("date", dt.datetime.now(dt.UTC).date().isoformat()),
         ("processor", f"{cpu.get('model name', platform.machine())}, {len(os.sched_getaffinity(0))} cores usable"),
         ("features", ", ".join(name for name in FEATURES if name in flags) or "none of those that matter here"),
         ("memory", f"{memory:.0f} GiB"),
         ("system", f"{platform.system()} {platform.release()}, Python {platform.python_version()}"),
         ("SQLite", sqlite3.sqlite_version),
         ("packages", ", ".join(versions)),
-        ("load before", f"{os.getloadavg()[0]:.1f} over the last minute; 0 is a quiet machine"),
     ]
+
+
+def circumstances() -> str:
+    """When, and beside how much else; to be asked for before a benchmark begins."""
+    today = dt.datetime.now(dt.UTC).date().isoformat()
+    return f"Measured on {today}; load of the machine before: {os.getloadavg()[0]:.1f}."
 
 
 def table(rows: list[Row]) -> str:

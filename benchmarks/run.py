@@ -1,17 +1,18 @@
 """Measure, and write docs/reference/benchmarks.md: `python -m benchmarks.run [NAME…] [--quick]`.
 
-What has a row in the table gives rows; the benchmarks of single parts print lines, which stand below it as they are.
-With names only those run and the page is left alone; so is it with `--quick`, whose figures are for trying the scripts.
-Nothing here is a test: a figure that misses its target is written down, not an error.
+Each benchmark has a section of the page and writes it when it is through; with names only those run, and the sections
+of the others stay. `--quick` leaves the page alone: its figures are for trying the scripts. Nothing here is a test: a
+figure that misses its target is written down, not an error.
 """
 
 import argparse
-import asyncio
 import importlib
 import pathlib
+import re
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 
 import uvloop
 
@@ -25,39 +26,40 @@ PARTS = ("ledger", "queues", "vectors", "embedding", "splitting")
 INTRODUCTION = """# Benchmarks
 
 Written by `make bench`, which runs every script of `benchmarks/`; what each one does stands at its head. Figures are of
-one machine and of one day; a target that is not met on it says so. Best rounds are given where the machine was shared
-with other work, beside the rounds that they are the best of.
+one machine and one day; a target that is not met there says so. Where the machine had other work too, which the load
+before tells, a row gives its best round and names the others.
 """
+SECTION = re.compile(r"^## (\w+)\n\n(.*?)(?=^## |\Z)", re.DOTALL | re.MULTILINE)
 
 
-async def table_rows(names: list[str], *, quick: bool) -> list[report.Row]:
-    """The rows of these benchmarks, one after the other."""
-    rows: list[report.Row] = []
-    for name in names:
-        began = time.perf_counter()
-        print(f"{name} …", flush=True)
-        found = await importlib.import_module(f"benchmarks.{name}").measure(quick=quick)
-        print(report.table(found), f"\n{name}: {time.perf_counter() - began:.0f} s\n", flush=True)
-        rows += found
-        await asyncio.sleep(1.0)
-    return rows
+async def rows_of(name: str, *, quick: bool) -> str:
+    """The table of one benchmark of the whole."""
+    return report.table(await importlib.import_module(f"benchmarks.{name}").measure(quick=quick))
 
 
-def printed(name: str) -> str:
+def printed_by(name: str) -> str:
     """What a benchmark of a part prints."""
+    command = [sys.executable, "-m", f"benchmarks.{name}"]
+    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    return f"```text\n{done.stdout.rstrip()}\n```"
+
+
+def section(name: str, *, quick: bool) -> str:
+    """One benchmark's part of the page."""
     print(f"{name} …", flush=True)
-    done = subprocess.run(
-        [sys.executable, "-m", f"benchmarks.{name}"], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True
-    )
-    print(done.stdout, flush=True)
-    return done.stdout.rstrip()
+    circumstances, began = report.circumstances(), time.perf_counter()
+    figures = uvloop.run(rows_of(name, quick=quick)) if name in TABLE else printed_by(name)
+    print(f"{figures}\n{name}: {time.perf_counter() - began:.0f} s\n", flush=True)
+    return f"{figures}\n\n{circumstances}"
 
 
-def page(machine: list[tuple[str, str]], rows: list[report.Row], parts: dict[str, str]) -> str:
+def page(sections: Mapping[str, str]) -> str:
     """The reference page."""
-    about = "\n".join(["| machine | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in machine)])
-    blocks = "\n\n".join(f"### {name}\n\n```text\n{text}\n```" for name, text in parts.items())
-    return f"{INTRODUCTION}\n{about}\n\n## The whole\n\n{report.table(rows)}\n\n## The parts\n\n{blocks}\n"
+    about = "\n".join(
+        ["| machine | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in report.machine())]
+    )
+    parts = [f"## {name}\n\n{sections[name].strip()}\n" for name in (*TABLE, *PARTS) if name in sections]
+    return "\n".join([INTRODUCTION, f"{about}\n", *parts])
 
 
 def main() -> None:
@@ -69,13 +71,11 @@ def main() -> None:
     unknown = set(options.names) - {*TABLE, *PARTS}
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
-    machine = report.machine()
-    names = options.names or [*TABLE, *(() if options.quick else PARTS)]
-    rows = uvloop.run(table_rows([name for name in names if name in TABLE], quick=options.quick))
-    parts = {name: printed(name) for name in names if name in PARTS}
-    if not options.names and not options.quick:
-        PAGE.write_text(page(machine, rows, parts), encoding="utf-8")
-        print(f"written: {PAGE.relative_to(ROOT)}")
+    known = dict(SECTION.findall(PAGE.read_text(encoding="utf-8"))) if PAGE.exists() else {}
+    for name in options.names or (*TABLE, *PARTS):
+        known[name] = section(name, quick=options.quick)
+        if not options.quick:
+            PAGE.write_text(page(known), encoding="utf-8")
 
 
 if __name__ == "__main__":

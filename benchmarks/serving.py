@@ -67,6 +67,16 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+async def listening(port: int) -> None:
+    """Until somebody does."""
+    async with asyncio.timeout(START_SECONDS):
+        while True:
+            with contextlib.suppress(OSError):
+                async with wire.connected(HOST, port):
+                    return
+            await asyncio.sleep(0.05)
+
+
 async def _ready(port: int, process: asyncio.subprocess.Process) -> None:
     async with asyncio.timeout(START_SECONDS):
         while process.returncode is None:
