@@ -6,7 +6,7 @@ Stopping drains: consumers stop receiving, finish or release what they hold, and
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -14,7 +14,9 @@ import structlog
 
 from bloomweaver.allinone import models
 from bloomweaver.domain import chunking
-from bloomweaver.domain.events import Lane
+from bloomweaver.domain.errors import TransientError
+from bloomweaver.domain.events import Hint, Lane
+from bloomweaver.domain.reasons import Reason
 from bloomweaver.embedder import service as embedder_service
 from bloomweaver.ports import blobs, healing, history, ledger, queues, registry, vectors
 from bloomweaver.ports import clock as clocks
@@ -24,7 +26,7 @@ from bloomweaver.text import parsing
 from bloomweaver.writer import service as writer_service
 
 REVISION = f"{parsing.REVISION}.{chunking.REVISION}"
-# Few documents per receive and many receives beside each other: the batcher needs the chunks of many to fill its window.
+# Few documents per receive, many receives at once: the batcher needs the chunks of many to fill its window.
 EMBEDDING_PACE = consumer.Pace(limit=2, handlers=16)
 WRITING_PACE = consumer.Pace(limit=64, handlers=2)
 DRAIN_SECONDS = 20.0
@@ -46,13 +48,33 @@ class Ports:
     deployment: str
 
 
+class Unavailable:
+    """Stands in for an embedder that cannot be here: what waits for it learns why, and waits on."""
+
+    def __init__(self, why: str) -> None:
+        self._why = why
+
+    async def work(self, hints: Sequence[Hint]) -> list[queues.Trouble]:
+        """Puts every hint off, uncounted."""
+        retry_seconds = embedder_service.UNAVAILABLE_RETRY_SECONDS
+        away = TransientError(Reason.PIPELINE_UNAVAILABLE, self._why, retry_after_seconds=retry_seconds)
+        return [queues.Trouble(hint, hint.seq, hint.pipe, away) for hint in hints if hint.pipe is not None]
+
+
 class Stages:
     """Everything behind the webhook. Use as a context: entering starts, leaving drains."""
 
     def __init__(
-        self, ports: Ports, pool: models.ModelPool, *, metrics: metrics.Metrics, on_death: Callable[[], None]
+        self,
+        ports: Ports,
+        pool: models.ModelPool,
+        *,
+        metrics: metrics.Metrics,
+        on_death: Callable[[], None],
+        unavailable: Mapping[str, str],
     ) -> None:
         self._ports = ports
+        self._unavailable = unavailable
         self._on_death = on_death
         self._stopping = False
         self._pool = pool
@@ -76,6 +98,8 @@ class Stages:
     async def __aenter__(self) -> "Stages":
         for lane in (Lane.CREATE, Lane.UPDATE, Lane.DELETE):
             self._consume(queues.queue_name(lane), self._writer(lane), pace=WRITING_PACE)
+        for space, why in self._unavailable.items():
+            self._consume(queues.queue_name(Lane.CHANGE, space), Unavailable(why), pace=EMBEDDING_PACE)
         for loaded in self._pool.loaded().values():
             self.embed(loaded)
         self._pool.on_loaded = self.embed

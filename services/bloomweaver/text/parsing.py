@@ -10,13 +10,26 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from bloomweaver.domain import blocks, errors, reasons
-from bloomweaver.text import hypertext, markdown, plain
+from bloomweaver.text import plain
 
 # Part of what identifies a pipeline: raised when the same text would give other blocks.
 REVISION = "1"
 
+
+def _markdown(text: str) -> blocks.Extracted:
+    from bloomweaver.text import markdown  # with the first such text: a process that only searches needs no parser
+
+    return markdown.extract(text)
+
+
+def _hypertext(text: str) -> blocks.Extracted:
+    from bloomweaver.text import hypertext  # likewise
+
+    return hypertext.extract(text)
+
+
 _PARSERS: Mapping[str, Callable[[str], blocks.Extracted]] = MappingProxyType(
-    {"text/plain": plain.extract, "text/markdown": markdown.extract, "text/html": hypertext.extract}
+    {"text/plain": plain.extract, "text/markdown": _markdown, "text/html": _hypertext}
 )
 MEDIA_TYPES = frozenset(_PARSERS)
 
