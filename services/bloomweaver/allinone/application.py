@@ -10,6 +10,7 @@ import bloomweaver
 from bloomweaver.allinone import catalogue, models, stages
 from bloomweaver.domain.errors import BloomWeaverError
 from bloomweaver.domain.identity import TenantId
+from bloomweaver.domain.models import require_stored
 from bloomweaver.reconciler import api as reconciler_api
 from bloomweaver.reconciler import auditing
 from bloomweaver.runtime import metrics
@@ -84,19 +85,24 @@ def collections_of(ports: stages.Ports, offered: catalogue.Catalogue) -> managin
     return managing.Collections(registry=ports.registry, ledger=ports.ledger, models=offered, revision=stages.REVISION)
 
 
-async def begin(ports: stages.Ports, pool: models.ModelPool, collections: managing.Collections) -> None:
+async def begin(ports: stages.Ports, pool: models.ModelPool, collections: managing.Collections) -> dict[str, str]:
     """The first tenant with its collection, and every model that some collection is kept in.
 
-    A model that cannot be loaded keeps its own collections waiting, with `pipeline_unavailable`, and nobody else.
+    Gives the spaces that cannot be worked in, with why: a model that is gone, or another one than the stored vectors
+    are of, keeps its own collections waiting, with `pipeline_unavailable`, and nobody else.
     """
     await collections.welcome(TENANT)
+    unavailable: dict[str, str] = {}
     for collection in await ports.registry.collections():
         generation = await ports.registry.generation(collection.uid)
         for pipeline in generation.pipelines if generation else ():
             try:
-                await pool.load(pipeline.model)
+                spec = (await pool.load(pipeline.model)).spec
+                require_stored(spec, space=pipeline.space, dimension=spec.dimension)
             except BloomWeaverError as error:
+                unavailable[pipeline.space] = error.detail
                 structlog.get_logger("models").error("model_not_usable", model=pipeline.model, detail=error.detail)
+    return unavailable
 
 
 def _webhook_parts(

@@ -36,13 +36,14 @@ class Outside:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """The service, working. key: the secret of this machine's API key."""
+    """The service, working. key: the secret of this machine's API key. new_key: whether this start made it."""
 
     app: fastapi.FastAPI
     key: str
     stages: stages.Stages
     ended: Callable[[Callable[[], None]], None]
     administration: administration.Administration
+    new_key: bool
 
 
 @contextlib.asynccontextmanager
@@ -70,9 +71,10 @@ async def started(outside: Outside, data: folder.DataFolder) -> AsyncIterator[Ru
         pool = await stack.enter_async_context(models.ModelPool(outside.open_model, on_batch=computed))
         offered = catalogue.Catalogue(pool, default=outside.default_model, listing=outside.list_models)
         collections = application.collections_of(ports, offered)
-        await application.begin(ports, pool, collections)
+        unavailable = await application.begin(ports, pool, collections)
+        new_key = not data.key.exists()
         key = await _own_key(ports, data)
-        pipeline = stages.Stages(ports, pool, metrics=recorder, on_death=died)
+        pipeline = stages.Stages(ports, pool, metrics=recorder, on_death=died, unavailable=unavailable)
         if outside.workers:
             await stack.enter_async_context(pipeline)
         webhook = application.webhook_of(ports)
@@ -81,7 +83,7 @@ async def started(outside: Outside, data: folder.DataFolder) -> AsyncIterator[Ru
         around = application.Surroundings(recorder, outside.sealer, offered, pipeline)
         app = application.create(ports, webhook, pool, collections, around)
         owner = administration.Administration(ports.registry, collections, ports.clock, ports.nonces)
-        yield Running(app, key, pipeline, deaths.append, owner)
+        yield Running(app, key, pipeline, deaths.append, owner, new_key)
 
 
 async def serve(running: Running, listener: socket.socket, *, stops: list[Callable[[], None]]) -> None:

@@ -63,7 +63,8 @@ async def _serve(data: Path, settings: "dev_settings.DevSettings", display: scre
     with lifecycle.listen(settings.host, settings.port) as listener:
         port = listener.getsockname()[1]
         async with _until_stopped() as stops, main.opened(data, settings, purpose="bloomweaver dev") as service:
-            display.show(*_greeting(data, settings.host, port))
+            new_key = service.key if service.new_key else None
+            display.show(*_greeting(data, settings.host, port, new_key=new_key))
             await running.serve(service, listener, stops=stops)
             display.note("Stopping: what is in work is finished, the rest waits in the ledger.")
 
@@ -101,7 +102,7 @@ async def _until_stopped() -> AsyncIterator[list[Callable[[], None]]]:
             loop.remove_signal_handler(number)
 
 
-def _greeting(data: Path, host: str, port: int) -> list[str]:
+def _greeting(data: Path, host: str, port: int, *, new_key: str | None) -> list[str]:
     import bloomweaver
 
     shown = f"[{host}]" if ":" in host else host
@@ -114,6 +115,7 @@ def _greeting(data: Path, host: str, port: int) -> list[str]:
         f"  API   {url}",
         f"  docs  {url}/docs",
         f"  key   {data / 'key'} (commands on this machine find it)",
+        *([f"        {new_key} (new; shown this once)"] if new_key else []),
         "",
         "In another terminal:",
         f"  bloomweaver push ./docs{options}",
