@@ -4,6 +4,7 @@ Invariants: the build is stored before the intent names it, and the intent stand
 whose hash an earlier build of the document holds is never embedded again; only pipelines that the generation names run.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -61,7 +62,7 @@ class EmbedderService:
         self._extraction = extraction
         self._deployment = deployment
         self._space = encoder.embedder.space
-        self._busy: set[tuple[str, str, int, str]] = set()
+        self._busy: dict[tuple[str, str, int, str], asyncio.Event] = {}
 
     async def work(self, hints: Sequence[Hint]) -> list[queues.Trouble]:
         """Build what the rows behind the hints need in this space."""
@@ -79,15 +80,20 @@ class EmbedderService:
         return troubles
 
     async def _build_once(self, hint: Hint, look: ledger.Look, step: Step) -> None:
-        """The same build twice at once in one process would only be thrown away; the other delivery does it."""
+        """The same build twice at once in one process would only be thrown away; the other delivery does it.
+
+        It is waited for: this hint may be a newer receipt of the same message, and is not to be acked before its work.
+        """
         job = (look.row.key.collection_uid, look.row.key.document_id, step.seq, step.pipe)
-        if job in self._busy:
+        if (twin := self._busy.get(job)) is not None:
+            await twin.wait()
             return
-        self._busy.add(job)
+        self._busy[job] = ended = asyncio.Event()
         try:
             await self._build(hint, look, step)
         finally:
-            self._busy.discard(job)
+            del self._busy[job]
+            ended.set()
 
     async def _build(self, hint: Hint, look: ledger.Look, step: Step) -> None:
         pipeline = look.generation.pipeline(step.pipe)

@@ -1,5 +1,6 @@
 """Building: what is embedded, what is used again, and what is recorded before anything is written."""
 
+import asyncio
 from collections.abc import Sequence
 
 from bloomweaver.domain import identity
@@ -39,6 +40,19 @@ async def test_the_same_hint_twice_builds_once() -> None:
 
         (second,) = (await pipe.look("a")).versions
         assert second.build == first.build
+
+
+async def test_the_same_hint_twice_at_once_is_done_for_neither_before_the_intent_stands() -> None:
+    async with pipelines.opened() as pipe:
+        await pipe.put("a", "one two three")
+        worker = pipe.workers[pipe.change_queue]
+        hint = (await pipe.store.queues.receive(pipe.change_queue, limit=1, visibility_seconds=1.0))[0].hint
+
+        async def intents_when_done() -> int:
+            assert await worker.work([hint]) == []
+            return len((await pipe.look("a")).versions)
+
+        assert await asyncio.gather(intents_when_done(), intents_when_done()) == [1, 1]
 
 
 async def test_an_edit_embeds_only_the_chunks_that_changed() -> None:
