@@ -16,13 +16,13 @@ from bloomweaver.adapters.ledger import (
     sqlite_garbage,
     sqlite_healing,
 )
+from bloomweaver.adapters.registry import sqlite_generations
 from bloomweaver.domain import identity, steps
 from bloomweaver.domain.documents import Generation, Row, VersionState
 from bloomweaver.domain.events import Hint, Outcome
 from bloomweaver.ports import ledger, queues, registry
 from bloomweaver.reconciler import sweeping
 from bloomweaver.search import service as search_service
-from bloomweaver.testing import chaos
 from bloomweaver.webhook import service as webhook_service
 from bloomweaver.writer import service as writer_service
 from tests.simulation import plans, simulate
@@ -298,8 +298,12 @@ def _gate_open() -> list[Swap]:
 
 
 def _no_dual_write() -> list[Swap]:
-    """R15: while another pipeline is built, changes go to the active one alone."""
-    targets, ready = steps.targets, steps.may_flip
+    """R15: while another pipeline is built, changes go to the active one alone, and the gate is what was counted last.
+
+    Each alone is harmless: with dual writes a gate that opened stays open, and a gate of this moment counts what lags.
+    """
+    targets, ready, gate = steps.targets, steps.may_flip, sqlite_generations.gate
+    counted: dict[Any, registry.Gate] = {}
 
     def single(row: Row, versions: Any, pipe: str, *, active: str) -> tuple[int, ...]:
         return targets(row, versions, pipe, active=active) if pipe == active else ((row.live,) if row.live else ())
@@ -307,7 +311,13 @@ def _no_dual_write() -> list[Swap]:
     def flip(row: Row, versions: Any, generation: Generation, **rest: Any) -> bool:
         return ready(row, versions, replace(generation, building=None, previous=None), **rest)
 
-    return [(steps, "targets", single), (steps, "may_flip", flip)]
+    def last_time(connection: Any, stored: Any, pipe: Any) -> registry.Gate:
+        key, now = (stored.collection.uid, pipe), gate(connection, stored, pipe)
+        before = counted.get(key, replace(now, ready=-1))
+        counted[key] = now
+        return before
+
+    return [(steps, "targets", single), (steps, "may_flip", flip), (sqlite_generations, "gate", last_time)]
 
 
 def _short_tombstones() -> list[Swap]:
@@ -325,53 +335,6 @@ def _short_tombstones() -> list[Swap]:
     ]
 
 
-def _forgetful(seed: int) -> plans.Plan:
-    """Many deletes, many late and repeated sends, few faults: what a short memory cannot stand."""
-    return replace(
-        plans.drawn(seed),
-        source_ordered=(True, True),
-        delete_share=0.4,
-        operations=8,
-        again_share=0.4,
-        reordering_seconds=200.0,
-        round_seconds=10.0,
-        rates=plans.SAFE,
-        outages=(),
-        lost_blobs=0,
-        active_seconds=700.0,
-    )
-
-
-def _overtaking(seed: int) -> plans.Plan:
-    """Deletes that come after what was sent later, while the embedders sleep: the old text has to go at once."""
-    cold = tuple((number, begins, begins + 200.0) for number in (0, 1) for begins in (150.0, 500.0))
-    return replace(_forgetful(seed), again_share=0.0, operations=10, cold=cold, searches=40)
-
-
-def _zombies(seed: int) -> plans.Plan:
-    """As `_forgetful`, with hints that come long after."""
-    rates = chaos.Rates(hint_doubled=0.6, hint_delay_seconds=600.0)
-    return replace(_forgetful(seed), rates=rates)
-
-
-def _busy(seed: int) -> plans.Plan:
-    """A store that lags and searches that are slow between asking it and asking the ledger."""
-    drawn = plans.drawn(seed)
-    return replace(drawn, replicas=2, rates=replace(drawn.rates, lag_seconds=8.0), searches=30)
-
-
-def _reindexing(seed: int) -> plans.Plan:
-    """Re-indexes all the time."""
-    drawn = plans.drawn(seed)
-    return replace(drawn, reindexes=3, soak_seconds=20.0, operations=6, bounded=True)
-
-
-def _editing(seed: int) -> plans.Plan:
-    """Re-indexes all the time, and edits in the middle of each."""
-    rates = replace(plans.SAFE, latency_seconds=0.5)
-    return replace(_reindexing(seed), operations=20, active_seconds=400.0, rates=rates)
-
-
 def _by_name(*mutants: Mutant) -> dict[str, Mutant]:
     return {mutant.name: mutant for mutant in mutants}
 
@@ -380,11 +343,11 @@ MUTANTS = _by_name(
     Mutant("R1+R12 hint before commit", _hint_before_commit),
     Mutant("R2 no inbox", _no_inbox),
     Mutant("R3 arrival order", _arrival_order),
-    Mutant("R3 late delete ignored", _late_delete_ignored, _overtaking),
-    Mutant("R4 workers make rows", _workers_make_rows, _zombies),
+    Mutant("R3 late delete ignored", _late_delete_ignored, plans.overtaking),
+    Mutant("R4 workers make rows", _workers_make_rows, plans.zombies),
     Mutant("R5+R13 no intent", _no_intent),
     Mutant("R6 ids without version", _ids_without_version),
-    Mutant("R7 no barrier", _no_barrier, _busy),
+    Mutant("R7 no barrier", _no_barrier, plans.busy),
     Mutant("R8 unfenced flip", _unfenced_flip),
     Mutant("R9 deletes first", _deletes_first),
     Mutant("R10 no filter", _no_filter),
@@ -393,7 +356,7 @@ MUTANTS = _by_name(
     Mutant("R12 no reconciler", _no_reconciler),
     Mutant("R13 no sweep", _no_sweep),
     Mutant("R14 results cached", _cached_results),
-    Mutant("R15 promotion without gate", _gate_open, _reindexing),
-    Mutant("R15 no dual write", _no_dual_write, _editing),
-    Mutant("R16 tombstones of 20 s", _short_tombstones, _forgetful),
+    Mutant("R15 promotion without gate", _gate_open, plans.reindexing),
+    Mutant("R15 no dual write, late gate", _no_dual_write, plans.editing),
+    Mutant("R16 tombstones of 20 s", _short_tombstones, plans.forgetful),
 )

@@ -161,3 +161,50 @@ def _cold(rng: random.Random, active: float) -> tuple[tuple[int, float, float], 
         begins = rng.random() * active * 0.7
         found.append((rng.randrange(2), begins, begins + rng.uniform(60.0, 360.0)))
     return tuple(found)
+
+
+def forgetful(seed: int) -> Plan:
+    """Many deletes, many late and repeated sends, few faults: what a short memory cannot stand."""
+    return replace(
+        drawn(seed),
+        source_ordered=(True, True),
+        delete_share=0.4,
+        operations=8,
+        again_share=0.4,
+        reordering_seconds=200.0,
+        round_seconds=10.0,
+        rates=SAFE,
+        outages=(),
+        lost_blobs=0,
+        active_seconds=700.0,
+    )
+
+
+def overtaking(seed: int) -> Plan:
+    """Deletes that come after what was sent later, while the embedders sleep: the old text has to go at once."""
+    cold = tuple((number, begins, begins + 200.0) for number in (0, 1) for begins in (150.0, 500.0))
+    return replace(forgetful(seed), again_share=0.0, operations=10, cold=cold, searches=40)
+
+
+def zombies(seed: int) -> Plan:
+    """As `forgetful`, with hints that come long after."""
+    rates = chaos.Rates(hint_doubled=0.6, hint_delay_seconds=600.0)
+    return replace(forgetful(seed), rates=rates)
+
+
+def busy(seed: int) -> Plan:
+    """A store that lags and searches that are slow between asking it and asking the ledger."""
+    plan = drawn(seed)
+    return replace(plan, replicas=2, rates=replace(plan.rates, lag_seconds=8.0), searches=30)
+
+
+def reindexing(seed: int) -> Plan:
+    """Re-indexes all the time."""
+    plan = drawn(seed)
+    return replace(plan, reindexes=3, soak_seconds=20.0, operations=6, bounded=True)
+
+
+def editing(seed: int) -> Plan:
+    """Re-indexes all the time, and edits in the middle of each."""
+    rates = replace(SAFE, latency_seconds=2.0)
+    return replace(reindexing(seed), operations=20, active_seconds=400.0, rates=rates)
