@@ -50,10 +50,7 @@ class Batcher:
         on_batch: lanes.OnBatch = lambda inference: None,
     ) -> None:
         self.embedder = embedder
-        limits = limits or Limits()
-        queries = lanes.Lane(embedder, models.Kind.QUERY, limits, on_batch=on_batch)
-        documents = lanes.Lane(embedder, models.Kind.DOCUMENT, limits, on_batch=on_batch, gives_way_to=queries)
-        self._lanes = {models.Kind.DOCUMENT: documents, models.Kind.QUERY: queries}
+        self._lanes = {kind: lanes.Lane(embedder, kind, limits or Limits(), on_batch=on_batch) for kind in models.Kind}
         self._tasks: dict[models.Kind, asyncio.Task[None]] = {}
 
     async def __aenter__(self) -> Self:

@@ -20,9 +20,6 @@ from bloomweaver.ports import embedders
 
 _BUDGET_FLOOR_TOKENS = 256
 _ID_BYTES = 4
-_LATELY_SECONDS = 10.0
-"""How long after a query the next one is expected."""
-
 _NEWCOMERS = 4
 """Passages let in between two batches of a window."""
 
@@ -33,9 +30,8 @@ OnBatch = Callable[[figures.Inference], None]
 class Limits:
     """How much is taken at once.
 
-    budget_tokens: padded tokens of a batch; shrinks while batches take longer than `batch_seconds` and queries come.
-    batch_seconds: what a query may have to wait for a document batch on the same cores; the first one after a while
-    may meet a batch of the whole budget, because small batches cost an eighth of the throughput.
+    budget_tokens: padded tokens of a batch; shrinks while batches take longer than `batch_seconds`.
+    batch_seconds: what a query may have to wait for a document batch on the same cores.
     window_passages: sorted by length together; more of them pad less.
     waiting_passages, waiting_bytes: beyond either, callers wait.
     """
@@ -79,23 +75,10 @@ class _Item:
 
 
 class Lane:
-    """Start `run` in a task; `call` and `add` feed it.
+    """Start `run` in a task; `call` and `add` feed it."""
 
-    gives_way_to: its batches are short while that lane is used; always, where there is none.
-    """
-
-    def __init__(
-        self,
-        embedder: embedders.Embedder,
-        kind: models.Kind,
-        limits: Limits,
-        *,
-        on_batch: OnBatch,
-        gives_way_to: Lane | None = None,
-    ) -> None:
+    def __init__(self, embedder: embedders.Embedder, kind: models.Kind, limits: Limits, *, on_batch: OnBatch) -> None:
         self._on_batch = on_batch
-        self._gives_way_to = gives_way_to
-        self.called_at: float | None = None
         self.figures = figures.Figures(budget_tokens=limits.budget_tokens)
         self._embedder = embedder
         self._kind = kind
@@ -117,9 +100,7 @@ class Lane:
     def call(self, passages: int) -> Call:
         """A new call of this many passages."""
         vectors = np.full((passages, self._embedder.spec.dimension), np.nan, np.float32)
-        loop = asyncio.get_running_loop()
-        self.called_at = loop.time()
-        call = Call(vectors, passages, loop.create_future())
+        call = Call(vectors, passages, asyncio.get_running_loop().create_future())
         self._calls.add(call)
         call.done.add_done_callback(lambda _: self._calls.discard(call))
         return call
@@ -146,12 +127,8 @@ class Lane:
             await asyncio.sleep(0)
             served: set[str] = set()
             window = self._take(self._limits.window_passages, served)
-            waiting = self._packed(window)
-            while waiting:
-                budget = self.figures.budget_tokens
-                await self._embed(waiting.pop(0))
-                if self.figures.budget_tokens < budget:
-                    waiting = self._packed([item for batch in waiting for item in batch])
+            for batch in self._packed(window):
+                await self._embed(batch)
                 for newcomers in self._packed(self._take(_NEWCOMERS, served, fresh_only=True)):
                     await self._embed(newcomers)
 
@@ -247,11 +224,6 @@ class Lane:
             if not turn.done():
                 turn.set_result(None)
 
-    def _hurried(self, now: float) -> bool:
-        """Whether somebody waits for the end of a batch, or soon may."""
-        other = self._gives_way_to
-        return other is None or (other.called_at is not None and now - other.called_at < _LATELY_SECONDS)
-
     def _measure(self, items: Sequence[_Item], started: float, seconds: float) -> None:
         now = self.figures
         tokens = sum(item.tokens for item in items)
@@ -263,9 +235,7 @@ class Lane:
         now.busy_seconds_total += seconds
         now.wait_seconds_total += sum(started - item.since for item in items)
         self._on_batch(figures.Inference(len(items), tokens, computed, seconds))
-        if not self._hurried(started + seconds):
-            now.budget_tokens = self._ceiling
-        elif seconds > self._limits.batch_seconds and computed > _BUDGET_FLOOR_TOKENS:
+        if seconds > self._limits.batch_seconds and computed > _BUDGET_FLOOR_TOKENS:
             affordable = int(computed * self._limits.batch_seconds / seconds)
             now.budget_tokens = max(_BUDGET_FLOOR_TOKENS, min(now.budget_tokens, affordable))
         elif seconds < self._limits.batch_seconds / 2 and 2 * computed > now.budget_tokens:
