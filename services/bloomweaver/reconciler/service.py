@@ -19,10 +19,14 @@ from bloomweaver.reconciler import sweeping
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How often and how much. sweep_seconds: between sweeps of everything. page: rows a step looks at in one call."""
+    """How often and how much. sweep_seconds: between sweeps of everything. page: rows a step looks at in one call.
+
+    first_sweep_seconds: from the start to the first sweep, so that a process that seldom lives a day sweeps too.
+    """
 
     round_seconds: float = 5.0
     sweep_seconds: float = 86_400.0
+    first_sweep_seconds: float = 1800.0
     page: int = 500
     pages_per_round: int = 20
 
@@ -60,7 +64,7 @@ class ReconcilerService:
         self._clock = clock
         self._deployment = deployment
         self._pace = pace
-        self._swept_at: float | None = None
+        self._sweep_at: float | None = None
         self.sweeper = sweeping.Sweeper(
             healing=healing,
             registry=registry,
@@ -196,11 +200,11 @@ class ReconcilerService:
 
     async def _sweep_if_due(self) -> int:
         now = self._clock.monotonic()
-        if self._swept_at is None:
-            self._swept_at = now  # the first sweep comes one period after the start
-        if now < self._swept_at + self._pace.sweep_seconds:
+        if self._sweep_at is None:
+            self._sweep_at = now + min(self._pace.first_sweep_seconds, self._pace.sweep_seconds)
+        if now < self._sweep_at:
             return 0
-        self._swept_at = now
+        self._sweep_at = now + self._pace.sweep_seconds
         return (await self.sweeper.sweep(force=False)).removed
 
 

@@ -144,3 +144,17 @@ async def _lose_all_hints(pipe: pipelines.Pipeline) -> None:
 async def _stray(pipe: pipelines.Pipeline, document_id: str, seq: int, name: identity.Pipe) -> None:
     uid = (await pipe.collection()).uid
     await pipe.upsert_stray(uid, document_id, seq, name)
+
+
+async def test_the_first_sweep_comes_half_an_hour_after_the_start() -> None:
+    async with pipelines.opened() as pipe:
+        await pipe.put("a", "one two three")
+        await pipe.settle()
+        look = await pipe.look("a")
+        await _stray(pipe, "ghost", 7, look.versions[0].pipe)
+
+        early = await pipe.reconciler.round()
+        pipe.clock.advance(1801.0)
+        later = await pipe.reconciler.round()
+
+        assert (early.done["swept"], later.done["swept"]) == (0, 1)
