@@ -17,11 +17,12 @@ from bloomweaver.adapters import opening
 from bloomweaver.allinone import folder, models, settings
 from bloomweaver.domain.errors import BloomWeaverError
 from bloomweaver.encoding import threads
+from bloomweaver.ports import clock as clocks
 from bloomweaver.ports import embedders
 from bloomweaver.runtime import logs, metrics
 
 if TYPE_CHECKING:
-    from bloomweaver.allinone import running
+    from bloomweaver.allinone import running, stages
 
 
 @contextlib.asynccontextmanager
@@ -38,25 +39,13 @@ async def opened(root: Path, wishes: settings.DevSettings, *, purpose: str) -> A
 
     with data.locked(purpose=purpose):
         async with _begun(open_model, wishes.model) as open_begun:
-            from bloomweaver.allinone import running, stages
+            from bloomweaver.allinone import running
 
             addresses = opening.profile(wishes.store or f"sqlite:///{data.ledger.absolute()}")
             recorder = metrics.Metrics(metrics.process_registry(), version=bloomweaver.__version__)
             async with opening.open_store(addresses, clock=clock, nonces=nonces, recorder=recorder) as store:
-                database = store.database
                 outside = running.Outside(
-                    ports=stages.Ports(
-                        ledger=database.ledger,
-                        healing=database.healing,
-                        registry=database.registry,
-                        history=database.history,
-                        queues=store.queues,
-                        blobs=store.blobs,
-                        vectors=store.vectors,
-                        clock=clock,
-                        nonces=nonces,
-                        deployment=await database.registry.deployment(),
-                    ),
+                    ports=await _ports(store, clock, nonces),
                     open_model=open_begun,
                     list_models=lambda: opening.listed_models(models_dir=data.models),
                     sealer=opening.sealer(secret, random=nonces.secret),
@@ -66,6 +55,24 @@ async def opened(root: Path, wishes: settings.DevSettings, *, purpose: str) -> A
                 )
                 async with running.started(outside, data) as service:
                     yield service
+
+
+async def _ports(store: opening.Store, clock: clocks.Clock, nonces: clocks.Nonces) -> "stages.Ports":
+    from bloomweaver.allinone import stages
+
+    database = store.database
+    return stages.Ports(
+        ledger=database.ledger,
+        healing=database.healing,
+        registry=database.registry,
+        history=database.history,
+        queues=store.queues,
+        blobs=store.blobs,
+        vectors=store.vectors,
+        clock=clock,
+        nonces=nonces,
+        deployment=await database.registry.deployment(),
+    )
 
 
 @contextlib.asynccontextmanager

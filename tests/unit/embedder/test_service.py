@@ -52,7 +52,7 @@ async def test_the_same_hint_twice_at_once_is_done_for_neither_before_the_intent
             assert await worker.work([hint]) == []
             return len((await pipe.look("a")).versions)
 
-        assert await asyncio.gather(intents_when_done(), intents_when_done()) == [1, 1]
+        assert list(await asyncio.gather(intents_when_done(), intents_when_done())) == [1, 1]
 
 
 async def test_an_edit_embeds_only_the_chunks_that_changed() -> None:

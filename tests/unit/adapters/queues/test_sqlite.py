@@ -36,6 +36,9 @@ class CountingEngine:
     async def read(self, work):
         return await self._inner.read(work)
 
+    async def compact(self):
+        return await self._inner.compact()
+
 
 class BrokenEngine:
     """Fails like an engine whose file has gone, or whose disk is full."""
@@ -49,6 +52,9 @@ class BrokenEngine:
         raise errors.TransientError(self._reason, "gone", retry_after_seconds=7.0)
 
     read = write
+
+    async def compact(self):
+        return False
 
 
 async def test_asking_an_empty_queue_writes_nothing(opened):

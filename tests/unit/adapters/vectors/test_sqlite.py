@@ -103,6 +103,7 @@ class SlowEngine:
     def __init__(self, inner):
         self._inner = inner
         self.clock, self.nonces, self.write = inner.clock, inner.nonces, inner.write
+        self.compact = inner.compact
         self.loads = 0
 
     async def read(self, work):
@@ -156,6 +157,9 @@ class GoneEngine:
         raise errors.TransientError(Reason.LEDGER_UNAVAILABLE, "gone", retry_after_seconds=7.0)
 
     read = write
+
+    async def compact(self):
+        return False
 
 
 async def test_trouble_with_the_file_is_told_in_the_words_of_the_port():
