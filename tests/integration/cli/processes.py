@@ -42,7 +42,8 @@ class Deployment:
 
     def begin(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
         """Start a command."""
-        return subprocess.Popen([*PROGRAM, *arguments], env=self.environment, text=True, **options)
+        command = [*PROGRAM, *arguments]
+        return subprocess.Popen(command, env=self.environment, text=True, preexec_fn=_heed_ctrl_c, **options)  # noqa: PLW1509 no threads yet
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
@@ -91,6 +92,11 @@ class Deployment:
         )
         with urllib.request.urlopen(request, timeout=20) as answer:
             return str(answer.read().decode())
+
+
+def _heed_ctrl_c() -> None:
+    """A shell that starts the tests in the background has them ignore SIGINT, and so would what they start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def end(process: subprocess.Popen[str], number: int = signal.SIGINT) -> int:
