@@ -6,10 +6,11 @@ I7 convergence, I8 no garbage, I9 nothing acknowledged is lost, I17 nothing dele
 import asyncio
 
 from bloomweaver.domain import identity, steps
-from bloomweaver.domain.documents import Collection, DocumentKey, VersionState
+from bloomweaver.domain.documents import Collection, DocumentKey, Row, VersionState
 from bloomweaver.domain.errors import BloomWeaverError
 from bloomweaver.domain.events import Outcome
 from bloomweaver.domain.identity import CollectionUid, DocumentId, TenantId
+from bloomweaver.domain.reasons import Reason
 from bloomweaver.ports.ledger import Look
 from tests.simulation import clients, databases, histories, oracle, people, world
 
@@ -45,6 +46,8 @@ async def settle(world_: world.World) -> None:
     """The faults stop; everything has to come to rest within the bound."""
     world_.chaos.calm = True
     world_.chaos.outages.clear()
+    now = world_.loop.time()
+    world_.history.outages[:] = [(begins, min(ends, now)) for begins, ends in world_.history.outages]
     await _give_up_unbuildable(world_)
     world_.off.clear()
     for name in world_.roles:
@@ -101,7 +104,7 @@ async def check_convergence(world_: world.World) -> None:
     for uid, document, expected in judge.expected():
         row = rows.get((CollectionUid(uid), DocumentId(document)))
         if uid not in finals or (row is not None and row.failed):
-            _check_failed(world_, document, expected)
+            _check_failed(world_, document, expected, row)
             continue
         hits = [hit for hit in finals[uid].hits or () if hit.document == document]
         words = {word for hit in hits for word in hit.text.split()}
@@ -111,8 +114,10 @@ async def check_convergence(world_: world.World) -> None:
             world_.history.violated("I7", world_.loop.time(), what)
 
 
-def _check_failed(world_: world.World, document: str, expected: histories.Operation | None) -> None:
-    """I16: a document may only have failed if its text was bad, or its blob was really lost."""
+def _check_failed(world_: world.World, document: str, expected: histories.Operation | None, row: Row | None) -> None:
+    """I16: a document may only have failed if its text was bad, its blob was lost, or away in all of its attempts."""
+    if row is not None and row.reason is Reason.BLOB_MISSING and world_.chaos.counts["blob_absent"]:
+        return
     if expected is not None and expected.fate is None and not world_.plan.lost_blobs and not world_.lossy:
         world_.history.violated("I16", world_.loop.time(), f"{document} failed, but {expected} is a good text")
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from bloomweaver.domain.reasons import Reason
     from tests.simulation import world as worlds
 
+# How long a hint may be on its way from the webhook after the commit that it tells of.
+UNDER_WAY_SECONDS = 5.0
+
 
 class Taps:
     """The taps of one history; counts go to the chaos's counters, violations to the history."""
@@ -82,6 +85,8 @@ class Taps:
             hint = delivery.hint
             if look is None or look.row.failed or look.row.next_try is not None:
                 continue
+            if look.row.hinted_at is not None and look.at < look.row.hinted_at + UNDER_WAY_SECONDS:
+                continue  # accepted or retried just now: its own hint is on its way from the webhook
             wanted = steps.next_steps(look.row, look.versions, look.generation)
             left = [s for s in wanted if queues.queue_of(s) == queue and (s.seq, s.pipe) == (hint.seq, hint.pipe)]
             if left and not self._hinted(queue, hint.key) and (queue, hint.key) not in self._lost:
