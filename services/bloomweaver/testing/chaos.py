@@ -87,8 +87,6 @@ class Chaos:
 
     def away(self, port: str) -> bool:
         """Whether the port is in an outage now."""
-        if not self.outages:
-            return False
         now = self.loop.time()
         return any(o.port == port and o.begins <= now < o.ends for o in self.outages)
 
@@ -96,55 +94,57 @@ class Chaos:
         self, host: loops.Host, port: str, method: str, effect: Callable[[], Awaitable[T]], *, mutates: bool = False
     ) -> T:
         """The effect, with whatever goes wrong before and after it."""
-        site = f"{port}.{method}"
         await self.before(host, port, method)
+        site = f"{port}.{method}"
         try:
             result = await effect()
         except errors.BloomWeaverError as error:
             self.trace(host.name, site, str(error.reason))
             raise
         self.trace(host.name, site, "ok")
-        await self.after(host, port, method, mutates=mutates)
+        self.after(host, port, method, mutates=mutates)
         return result
 
     async def before(self, host: loops.Host, port: str, method: str) -> None:
         """Time passes; then the process may die, freeze or be refused, all before the effect."""
         host.check()
-        rates, site = self.rates, f"{port}.{method}"
-        delay = self.rng.random() * 2.0 * rates.latency_seconds
-        if self.chance(rates.slow):
-            delay = self.rng.random() * rates.slow_seconds
-        await asyncio.sleep(delay)
-        if self.chance(rates.freeze):
+        rates, chance = self.rates, self.rng.random
+        delay = chance() * 2.0 * rates.latency_seconds
+        # The rates are asked here rather than through `chance`: this runs a thousand times in a history.
+        if rates.slow and not self.calm and chance() < rates.slow:
+            delay = chance() * rates.slow_seconds
+        await self.loop.pause(delay)
+        if rates.freeze and not self.calm and chance() < rates.freeze:
             low, high = rates.freeze_seconds
-            host.frozen_until = self.loop.time() + low + self.rng.random() * (high - low)
-            self.counted(host, site, "freeze")
-        await self._thaw(host)
-        if self.chance(rates.crash):
-            self.crash(host, site, "crash_before")
-        if self.away(port):
-            self.counted(host, site, f"{port}_away")
+            host.frozen_until = self.loop.time() + low + chance() * (high - low)
+            self.counted(host, f"{port}.{method}", "freeze")
+        while True:  # nothing of a frozen process goes on, and a later freeze prolongs the earlier
+            host.check()
+            if (left := host.frozen_until - self.loop.time()) <= 0.0:
+                break
+            await self.loop.pause(left)
+        if self.calm:
+            return
+        if rates.crash and chance() < rates.crash:
+            self.crash(host, f"{port}.{method}", "crash_before")
+        if self.outages and self.away(port):
+            self.counted(host, f"{port}.{method}", f"{port}_away")
             raise errors.TransientError(AWAY[port], "away", retry_after_seconds=2.0)
-        if self.chance(rates.throttle):
-            self.counted(host, site, "throttle")
+        if rates.throttle and chance() < rates.throttle:
+            self.counted(host, f"{port}.{method}", "throttle")
             reason = Reason.THROTTLED if port == "vectors" else AWAY[port]
-            raise errors.TransientError(reason, "throttled", retry_after_seconds=1.0 + self.rng.random() * 5.0)
+            raise errors.TransientError(reason, "throttled", retry_after_seconds=1.0 + chance() * 5.0)
 
-    async def _thaw(self, host: loops.Host) -> None:
-        """Nothing of a frozen process goes on, and a later freeze prolongs the earlier."""
-        host.check()
-        if (left := host.frozen_until - self.loop.time()) > 0.0:
-            await asyncio.sleep(left)
-            await self._thaw(host)
-
-    async def after(self, host: loops.Host, port: str, method: str, *, mutates: bool) -> None:
+    def after(self, host: loops.Host, port: str, method: str, *, mutates: bool) -> None:
         """After the effect: the process may die, or never hear of it."""
         host.check()
-        site = f"{port}.{method}"
-        if self.chance(self.rates.crash):
-            self.crash(host, site, "crash_after_commit" if mutates else "crash_after")
-        if mutates and self.chance(self.rates.lost_answer):
-            self.counted(host, site, "lost_answer")
+        rates = self.rates
+        if self.calm:
+            return
+        if rates.crash and self.rng.random() < rates.crash:
+            self.crash(host, f"{port}.{method}", "crash_after_commit" if mutates else "crash_after")
+        if mutates and rates.lost_answer and self.rng.random() < rates.lost_answer:
+            self.counted(host, f"{port}.{method}", "lost_answer")
             raise errors.TransientError(AWAY[port], "the answer was lost", retry_after_seconds=2.0)
 
     def detach(self, work: Coroutine[object, object, object]) -> None:

@@ -42,20 +42,24 @@ class _FaultyPort:
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
         method = getattr(self._inner, name)
-        host, chaos, seen = self._host, self._chaos, self._seen
-        mutates = name not in READS
+        host, chaos, seen, port = self._host, self._chaos, self._seen, self._port
+        mutates, site = name not in READS, f"{port}.{name}"
 
         async def faulty(*args: Any, **options: Any) -> Any:
             if name == "visible" and chaos.chance(chaos.rates.before_rows):
                 await asyncio.sleep(chaos.rng.random() * chaos.rates.before_rows_seconds)
 
-            async def effect() -> Any:
+            await chaos.before(host, port, name)
+            try:
                 result = await method(*args, **options)
                 if seen is not None:
                     seen(name, args, options, result)
-                return result
-
-            return await chaos.call(host, self._port, name, effect, mutates=mutates)
+            except errors.BloomWeaverError as error:
+                chaos.trace(host.name, site, str(error.reason))
+                raise
+            chaos.trace(host.name, site, "ok")
+            chaos.after(host, port, name, mutates=mutates)
+            return result
 
         setattr(self, name, faulty)
         return faulty
@@ -89,7 +93,7 @@ class FaultyQueues:
         for delay, hint in self._fates(queue, hints):
             await self._inner.send(queue, [hint], delay_seconds=delay_seconds + delay)
         self._chaos.trace(self._host.name, "queues.send", f"{queue} {' '.join(_named(hint) for hint in hints)}")
-        await self._chaos.after(self._host, "queues", "send", mutates=True)
+        self._chaos.after(self._host, "queues", "send", mutates=True)
 
     def _fates(self, queue: str, hints: Sequence[Hint]) -> Iterable[tuple[float, Hint]]:
         chaos, rates = self._chaos, self._chaos.rates
@@ -118,7 +122,7 @@ class FaultyQueues:
             self._chaos.trace(self._host.name, f"receive {queue}", " ".join(_named(d.hint) for d in taken))
             if any(delivery.receives > 1 for delivery in taken):
                 self._chaos.counts["received_again"] += 1
-            await self._chaos.after(self._host, "queues", "receive", mutates=False)
+            self._chaos.after(self._host, "queues", "receive", mutates=False)
         return taken
 
     async def ack(self, queue: str, deliveries: Sequence[queues.Delivery]) -> None:

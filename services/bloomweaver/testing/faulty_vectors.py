@@ -115,7 +115,7 @@ class FaultyVectors:
             await self._inner.upsert(namespace, records[: len(records) // 2])
             raise errors.TransientError(Reason.VECTORS_UNAVAILABLE, "half of it was written")
         position = await self._inner.upsert(namespace, records)
-        await self._chaos.after(self._host, "vectors", "upsert", mutates=True)
+        self._chaos.after(self._host, "vectors", "upsert", mutates=True)
         return position
 
     async def delete(self, namespace: str, ids: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ import asyncio
 import contextvars
 import heapq
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent import futures
 from typing import Any, TypeVar, TypeVarTuple
 
@@ -30,6 +30,61 @@ class Deadlock(RuntimeError):
     """Nothing is ready and no timer is set, so the awaited result can never come."""
 
 
+class _Call(asyncio.TimerHandle):
+    """A callback that is to be called, now or at some time. It has only what asyncio's own would need here."""
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        callback: Callable[..., object],
+        args: Sequence[Any],
+        context: contextvars.Context | None,
+        when: float = 0.0,
+    ) -> None:
+        self._callback = callback
+        self._args = args
+        self._context = contextvars.copy_context() if context is None else context
+        self._cancelled = False
+        self._when = when
+
+    def __repr__(self) -> str:
+        return f"<{self._callback!r} at {self._when}>"
+
+    def cancel(self) -> None:
+        self._cancelled = True
+
+    def over(self) -> bool:
+        """Whether there is nothing to run any more."""
+        return self._cancelled
+
+    def run(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Call it; an error is told to the loop's exception handler, as every loop does."""
+        try:
+            self._context.run(self._callback, *self._args)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001
+            loop.call_exception_handler({"message": f"{self._callback!r} failed", "exception": error})
+
+
+class _Pause:
+    """Somebody who does nothing but sleep."""
+
+    __slots__ = ("_future",)
+
+    def __init__(self, future: asyncio.Future[None]) -> None:
+        self._future = future
+
+    def over(self) -> bool:
+        """Whether the sleeper was cancelled."""
+        return self._future.done()
+
+    def run(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Wake the sleeper."""
+        self._future.set_result(None)
+
+
 class VirtualLoop(asyncio.BaseEventLoop):
     """`time()` is virtual seconds from 0. What is ready at one moment runs in an order drawn from rng."""
 
@@ -37,8 +92,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
         super().__init__()
         self._virtual_now = 0.0
         self._rng = rng
-        self._turn: list[asyncio.Handle] = []
-        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._turn: list[_Call | _Pause] = []
+        self._timers: list[tuple[float, int, _Call | _Pause]] = []
+        self._stopping = False
         self._timers_set = 0
         self.turns = 0
         self.set_task_factory(_tracked_task)
@@ -61,7 +117,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self, callback: Callable[[*Ts], object], *args: *Ts, context: contextvars.Context | None = None
     ) -> asyncio.Handle:
         """As BaseEventLoop's, without its checks: this is most of what a simulation does."""
-        handle = asyncio.Handle(callback, args, self, context)
+        handle = _Call(callback, args, context)
         self._turn.append(handle)
         return handle
 
@@ -71,32 +127,47 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: contextvars.Context | None = None
     ) -> asyncio.TimerHandle:
         """As BaseEventLoop's, on a heap whose entries compare fast. Timers of one moment keep their order."""
-        handle = asyncio.TimerHandle(when, callback, args, self, context)
+        handle = _Call(callback, args, context, when)
         self._timers_set += 1
         heapq.heappush(self._timers, (when, self._timers_set, handle))
         return handle
 
-    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        """It is skipped when its time comes."""
+    def call_later(
+        self, delay: float, callback: Callable[[*Ts], object], *args: *Ts, context: contextvars.Context | None = None
+    ) -> asyncio.TimerHandle:
+        """See call_at."""
+        when = self._virtual_now + delay
+        handle = _Call(callback, args, context, when)
+        self._timers_set += 1
+        heapq.heappush(self._timers, (when, self._timers_set, handle))
+        return handle
+
+    def pause(self, seconds: float) -> asyncio.Future[None]:
+        """As `asyncio.sleep`, for whoever does nothing but sleep."""
+        future: asyncio.Future[None] = asyncio.Future(loop=self)
+        self._timers_set += 1
+        heapq.heappush(self._timers, (self._virtual_now + seconds, self._timers_set, _Pause(future)))
+        return future
 
     def _run_once(self) -> None:
-        """One turn: what BaseEventLoop does, with a jump in place of the selector."""
-        timers = self._timers
-        while timers and timers[0][2].cancelled():
-            heapq.heappop(timers)
-        if not self._turn:
-            if not timers:
-                raise Deadlock("nothing is ready and no timer is set")
-            self._virtual_now = max(self._virtual_now, timers[0][0])
-        while timers and timers[0][0] <= self._virtual_now:
-            self._turn.append(heapq.heappop(timers)[2])
-        turn, self._turn = self._turn, []
-        if len(turn) > 1:
-            self._rng.shuffle(turn)
-        self.turns += len(turn)
-        for handle in turn:
-            if not handle.cancelled():
-                handle._run()  # noqa: SLF001 - a loop runs its handles
+        """Turn after turn until told to stop: what BaseEventLoop does, with a jump in place of the selector."""
+        timers, shuffle = self._timers, self._rng.shuffle
+        while not self._stopping:
+            while timers and timers[0][2].over():
+                heapq.heappop(timers)
+            if not self._turn:
+                if not timers:
+                    raise Deadlock("nothing is ready and no timer is set")
+                self._virtual_now = max(self._virtual_now, timers[0][0])
+            while timers and timers[0][0] <= self._virtual_now:
+                self._turn.append(heapq.heappop(timers)[2])
+            turn, self._turn = self._turn, []
+            if len(turn) > 1:
+                shuffle(turn)
+            self.turns += len(turn)
+            for handle in turn:
+                if not handle.over():
+                    handle.run(self)
 
     def _write_to_self(self) -> None:
         """There is no selector to wake."""
