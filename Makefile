@@ -35,12 +35,18 @@ dev: setup ## the whole service on this machine, continuing from what `make try`
 	@$(BIN)/bloomweaver dev
 
 ##@ Test it
-.PHONY: test fast check sim sim-full test-torch golden-update docs-check bench
+.PHONY: test fast backends test-backends check sim sim-full test-torch golden-update docs-check bench
 test: fast ## every fast ring: unit, contract, golden, integration, then 4 minutes of simulation
 	@$(SIMULATE) --budget-seconds 240 --jobs $(JOBS)
 
 fast: setup ## the same without the simulation
 	@$(BIN)/pytest $(FAST_RINGS) $(PYTEST_FLAGS)
+
+backends: setup ## fetch and build the servers that the tests run against, where they can be had (into .servers)
+	@$(BIN)/python -m tests.support.servers prepare
+
+test-backends: backends ## every port against every real server that can be had here; what is missing is counted apart
+	@$(BIN)/pytest tests/contract $(wildcard tests/integration/backends) $(PYTEST_FLAGS)
 
 check: setup ## linter, format, types, the wall between packages, the rules of the house
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

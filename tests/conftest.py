@@ -20,6 +20,8 @@ import hypothesis
 import pytest
 from hypothesis import strategies
 
+pytest_plugins = ["tests.support.servers.fixtures"]
+
 UNIT_AIM_SECONDS = 2.0
 UNIT_FAILS_SECONDS = 6.0
 UNIT_HANG_SECONDS = 20.0

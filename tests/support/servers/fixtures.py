@@ -1,0 +1,61 @@
+"""The servers as fixtures. Where one cannot be had, the tests that need it are not run, and say why.
+
+A server is started at its first use and serves the whole run; what a test gets of it is its own.
+"""
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.servers import catalog, processes
+
+
+@contextlib.contextmanager
+def or_not_run() -> Iterator[None]:
+    """A server that cannot be had leaves its tests out."""
+    try:
+        yield
+    except processes.Absent as absent:
+        pytest.skip(f"not run: {absent}")
+
+
+@contextlib.contextmanager
+def session(name: str, **options: object) -> Iterator[processes.Server]:
+    """A server for the rest of the run; its clients in this process find its credentials in the environment."""
+    with contextlib.ExitStack() as stack:
+        with or_not_run():
+            server = stack.enter_context(catalog.module(name).running(**options))
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        for variable, value in server.env.items():
+            patch.setenv(variable, value)
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[processes.Server]:
+    """Not durable: these tests kill processes, not machines."""
+    with session("postgresql", durable=False) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgresql_databases(postgresql_server: processes.Server) -> Iterator[object]:
+    """A `databases.Databases`."""
+    with or_not_run():
+        try:
+            from tests.support.servers import databases
+        except ImportError as error:
+            raise processes.Absent(f"PostgreSQL: {error}") from error
+    opened = databases.Databases(postgresql_server.url, prefix=f"bloomweaver_{os.getpid()}_{secrets.token_hex(2)}")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def postgresql_url(postgresql_databases) -> Iterator[str]:
+    """An empty database with pgvector."""
+    with postgresql_databases.empty() as url:
+        yield url
