@@ -119,5 +119,5 @@ def _initialised(programs: pathlib.Path, folder: pathlib.Path, *, owner: int | N
 
 
 def _ready(programs: pathlib.Path, port: int) -> bool:
-    asked = [programs / "bin" / "pg_isready", "--quiet", "--host", "127.0.0.1", "--port", str(port)]
+    asked = [str(programs / "bin" / "pg_isready"), "--quiet", "--host", "127.0.0.1", "--port", str(port)]
     return subprocess.run(asked, check=False).returncode == 0
