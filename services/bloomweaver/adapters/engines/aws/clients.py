@@ -1,0 +1,137 @@
+"""Clients of AWS services: credentials from the platform or a file, every call bounded, the SDK's own retries off.
+
+Invariant: a call ends within its seconds, whatever the network does, and raises nothing but our errors (or `Refused`,
+where its caller asked for it). Only what passes by itself is tried again, a few times, within those same seconds.
+"""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Collection, Mapping
+from typing import Any
+
+from bloomweaver.adapters.engines.aws import addresses, failures
+from bloomweaver.domain import errors
+from bloomweaver.domain.reasons import Reason
+
+CONNECT_SECONDS = 3.0
+READ_SECONDS = 60.0
+CALL_SECONDS = 10.0
+ATTEMPTS = 3
+BACKOFF_SECONDS = 0.1
+CONNECTIONS = 64
+
+
+class Calls:
+    """One client of one service. what: the thing behind it, in words, for messages."""
+
+    def __init__(self, client: Any, *, what: str, unavailable: Reason) -> None:
+        self.client = client
+        self.what = what
+        self._unavailable = unavailable
+
+    @property
+    def region(self) -> str:
+        """Where the client sends its requests."""
+        return str(self.client.meta.region_name)
+
+    async def call(
+        self,
+        operation: str,
+        parameters: Mapping[str, Any],
+        *,
+        seconds: float = CALL_SECONDS,
+        attempts: int = ATTEMPTS,
+        expected: Collection[str] = (),
+    ) -> dict[str, Any]:
+        """One operation, named as in the SDK (`send_message_batch`).
+
+        expected: codes that are raised as `failures.Refused`. attempts: only of what may be done twice.
+        """
+        try:
+            async with asyncio.timeout(seconds):
+                for attempt in range(1, attempts):
+                    try:
+                        return await self._once(operation, parameters, expected)
+                    except errors.TransientError:
+                        await asyncio.sleep(pause_seconds(attempt))
+                return await self._once(operation, parameters, expected)
+        except TimeoutError as error:
+            detail = f"{self.what} did not answer within {seconds:.0f} s."
+            raise errors.TransientError(self._unavailable, detail) from error
+
+    async def _once(self, operation: str, parameters: Mapping[str, Any], expected: Collection[str]) -> dict[str, Any]:
+        import botocore.exceptions
+
+        try:
+            answer: dict[str, Any] = await getattr(self.client, operation)(**parameters)
+            return answer
+        except botocore.exceptions.ClientError as error:
+            named = next((code for code in failures.codes(error.response) if code in expected), None)
+            if named is not None:
+                status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+                raise failures.Refused(named, status=status, response=error.response) from error
+            raise failures.answered(error.response, what=self.what, unavailable=self._unavailable) from error
+        except botocore.exceptions.BotoCoreError as error:
+            raise failures.raised(error, what=self.what, unavailable=self._unavailable) from error
+
+
+def pause_seconds(attempt: int) -> float:
+    """Before the attempt after this one: longer each time, and never the same for two clients."""
+    return float(BACKOFF_SECONDS * 2**attempt * random.uniform(0.5, 1.5))  # noqa: S311  # it spreads retries, and guards nothing
+
+
+@contextlib.asynccontextmanager
+async def open_calls(
+    service: str,
+    access: addresses.Access,
+    *,
+    what: str,
+    unavailable: Reason,
+    read_seconds: float = READ_SECONDS,
+    connections: int = CONNECTIONS,
+    settings: Mapping[str, Any] | None = None,
+) -> AsyncIterator[Calls]:
+    """A client until the context ends. settings: of the SDK's client configuration, for one service's needs."""
+    try:
+        import botocore.exceptions
+        from aiobotocore import config as sdk_configs
+    except ImportError as error:
+        detail = f"{what} needs the extra `aws`: install bloomweaver[aws]."
+        raise errors.ConfigurationError(Reason.INVALID_CONFIGURATION, detail) from error
+    config = sdk_configs.AioConfig(
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=read_seconds,
+        retries={"total_max_attempts": 1, "mode": "standard"},
+        max_pool_connections=connections,
+        tcp_keepalive=True,
+        user_agent_extra="bloomweaver",
+        **(settings or {}),
+    )
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            session = _session(access)
+            if not (access.region or session.get_config_variable("region")):
+                raise addresses.refused(what, "no region; add ?region=… or set it on the platform")
+            opening = session.create_client(
+                service, region_name=access.region, endpoint_url=access.endpoint, config=config
+            )
+            client = await stack.enter_async_context(opening)
+        except (botocore.exceptions.BotoCoreError, ValueError) as error:
+            raise failures.raised(error, what=what, unavailable=unavailable) from error
+        yield Calls(client, what=what, unavailable=unavailable)
+
+
+def _session(access: addresses.Access) -> Any:
+    """The SDK's session; its chain of credential sources, or one file alone where the URL names it."""
+    from aiobotocore import credentials
+    from aiobotocore import session as sessions
+
+    session = sessions.AioSession(profile=access.profile) if not access.credentials_file else sessions.AioSession()
+    if access.credentials_file:
+        provider = credentials.AioSharedCredentialProvider(
+            creds_filename=access.credentials_file, profile_name=access.profile or "default"
+        )
+        resolver = credentials.AioCredentialResolver(providers=[provider])
+        session.register_component("credential_provider", resolver)
+    return session
