@@ -112,8 +112,9 @@ class ReconcilerService:
         return spaces
 
     async def _generations(self) -> list[Generation]:
-        found = [await self._registry.generation(c.uid) for c in await self._registry.collections()]
-        return [generation for generation in found if generation is not None]
+        """Of all collections, in one read: there may be thousands, and a round comes every few seconds."""
+        uids = [collection.uid for collection in await self._registry.collections()]
+        return list((await self._ledger.snapshot(uids)).generations.values()) if uids else []
 
     async def _hint_removals(self) -> int:
         return await self._hint_all(lambda: self._healing.removals(limit=self._pace.page))
@@ -159,6 +160,8 @@ class ReconcilerService:
         count = 0
         for _ in range(self._pace.pages_per_round):
             garbage = await self._healing.garbage(limit=self._pace.page)
+            if not garbage:
+                break
             await self._blobs.delete([blob for item in garbage for blob in item.blobs])
             await self._healing.forget(garbage)
             count += len(garbage)
@@ -169,9 +172,10 @@ class ReconcilerService:
     async def _end_soaks(self) -> int:
         """R15: the previous pipeline is kept current until the soak is over."""
         count = 0
-        now = await self._healing.now()
-        for generation in await self._generations():
-            if generation.previous_until is not None and now >= generation.previous_until:
+        soaking = [generation for generation in await self._generations() if generation.previous_until is not None]
+        now = await self._healing.now() if soaking else 0.0
+        for generation in soaking:
+            if now >= (generation.previous_until or 0.0):
                 moved = await self._registry.end_soak(generation.collection_uid, epoch=generation.epoch)
                 count += moved.generation is not None
         return count
@@ -193,7 +197,8 @@ class ReconcilerService:
             if len(page) >= self._pace.page:
                 await self._blobs.delete(page)
                 page = []
-        await self._blobs.delete(page)
+        if page:
+            await self._blobs.delete(page)
 
     async def _trim(self) -> int:
         return await self._healing.trim(limit=self._pace.page * self._pace.pages_per_round)
