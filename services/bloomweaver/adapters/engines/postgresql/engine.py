@@ -173,6 +173,11 @@ class Engine:
         ((now,),) = await self.fetch(_CLOCK)
         return float(now)
 
+    @property
+    def told_time(self) -> float | None:
+        """The time that a test tells; None where the database dates what a statement does."""
+        return None if self._clock is None else self._clock.now()
+
     async def listen(self, channel: str) -> AsyncIterator[str]:
         """What is notified on the channel, for ever. An empty string: something may have been missed, look yourself."""
         while True:
