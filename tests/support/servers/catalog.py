@@ -7,7 +7,7 @@ from typing import Any, Protocol, cast
 
 from tests.support.servers import processes
 
-MODULES = ("postgresql",)
+MODULES = ("postgresql", "dynamodb")
 
 
 class Module(Protocol):

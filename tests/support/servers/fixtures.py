@@ -59,3 +59,10 @@ def postgresql_url(postgresql_databases) -> Iterator[str]:
     """An empty database with pgvector."""
     with postgresql_databases.empty() as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def dynamodb_server() -> Iterator[processes.Server]:
+    """In memory; a test makes a table of its own."""
+    with session("dynamodb") as server:
+        yield server
