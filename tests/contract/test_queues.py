@@ -1,10 +1,12 @@
+import asyncio
 import contextlib
 
 import pytest
 
 from bloomweaver.adapters import clock
+from bloomweaver.adapters.engines.postgresql import engine as postgresql_engine
 from bloomweaver.adapters.engines.sqlite import engine
-from bloomweaver.adapters.queues import memory, sqlite
+from bloomweaver.adapters.queues import memory, postgresql, sqlite
 from bloomweaver.testing import clocks
 from bloomweaver.testing.contracts import queues as contract
 
@@ -62,6 +64,55 @@ class TestSqliteFile(contract.QueuesContract):
                 assert [delivery.hint for delivery in await contract.take(queues)] == expected
                 if not expected:
                     await queues.send(contract.QUEUE, contract.hints(1))
+
+
+class TestPostgresql(contract.QueuesContract):
+    @pytest.fixture
+    async def queues(self, time, postgresql_store_url):
+        async with postgresql_engine.open_engine(
+            postgresql_store_url, clock=time, nonces=clock.SystemNonces()
+        ) as opened:
+            found = postgresql.PostgresqlQueues(opened)
+            yield found
+            await found.aclose()
+
+    @pytest.fixture
+    async def other(self, time, postgresql_store_url, queues):
+        """The same queues in another process."""
+        async with postgresql_engine.open_engine(
+            postgresql_store_url, clock=time, nonces=clock.SystemNonces()
+        ) as opened:
+            found = postgresql.PostgresqlQueues(opened)
+            yield found
+            await found.aclose()
+
+    async def test_a_receiver_is_woken_by_what_another_process_sends(self, queues, other):
+        waiting = asyncio.create_task(
+            queues.receive(contract.QUEUE, limit=5, visibility_seconds=30.0, wait_seconds=20.0)
+        )
+        await asyncio.sleep(0.3)  # its listener is up, and it waits
+        await other.send(contract.QUEUE, contract.hints(1))
+        async with asyncio.timeout(postgresql.POLL_SECONDS / 2):
+            assert [delivery.hint for delivery in await waiting] == contract.hints(1)
+
+    async def test_receivers_of_two_processes_never_hold_the_same_hint(self, queues, other):
+        await queues.send(contract.QUEUE, contract.hints(100))
+        both = [queues, other]
+        found = await asyncio.gather(*(contract.take(both[turn % 2], limit=7) for turn in range(30)))
+        rest = await contract.take(queues, limit=100)  # one that found all that was left locked came back empty
+        held = [delivery.hint.document_id for batch in (*found, rest) for delivery in batch]
+        assert len(held) == len(set(held)) == 100
+
+    async def test_a_receive_that_is_given_up_half_way_leaves_nothing_leased(self, queues, pass_time):
+        await queues.send(contract.QUEUE, contract.hints(50))
+        for turn in range(40):
+            taking = asyncio.create_task(contract.take(queues, limit=3))
+            await asyncio.sleep(turn / 10_000)
+            taking.cancel()
+            (done,), _ = await asyncio.wait([taking])
+            if not done.cancelled():
+                await queues.release(contract.QUEUE, done.result())
+        assert (await contract.depth(queues)).in_flight == 0
 
 
 class TestSqliteInMemory(contract.QueuesContract):

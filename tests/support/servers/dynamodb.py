@@ -90,8 +90,9 @@ def running() -> Iterator[processes.Server]:
     if not _is_complete(programs) or shutil.which("java") is None:
         raise processes.Absent(f"{NAME}: not prepared, or no Java; `make backends` fetches it")
     port = processes.free_port()
-    command = ["java", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", f"-Djava.library.path={programs / 'lib'}",
-               "-cp", f"{programs}:{programs / 'lib'}/*", "OnLoopback",
+    libraries = programs / "lib"
+    command = ["java", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", f"-Djava.library.path={libraries}",
+               "-cp", f"{programs}:{libraries}/*", "OnLoopback",
                "-inMemory", "-sharedDb", "-disableTelemetry", "-port", str(port)]  # fmt: skip
     with (
         processes.folder("dynamodb") as folder,

@@ -3,6 +3,8 @@
 A server is started at its first use and serves the whole run; what a test gets of it is its own.
 """
 
+import asyncio
+import concurrent.futures
 import contextlib
 import os
 import secrets
@@ -66,3 +68,24 @@ def dynamodb_server() -> Iterator[processes.Server]:
     """In memory; a test makes a table of its own."""
     with session("dynamodb") as server:
         yield server
+
+
+@pytest.fixture
+def postgresql_store_url(postgresql_databases) -> Iterator[str]:
+    """A database that holds every table of ours, and in them what migrating leaves."""
+    with postgresql_databases.migrated(_migrate, schema="bloomweaver") as url:
+        yield url
+
+
+def _migrate(url: str) -> None:
+    """On a thread of its own: a fixture may already be running in an event loop."""
+    from bloomweaver.adapters import clock
+    from bloomweaver.adapters.engines.postgresql import engine, migrations
+
+    async def migrate() -> None:
+        async with engine.open_engine(url, nonces=clock.SystemNonces(), migrates=True) as opened:
+            for component in migrations.COMPONENTS:
+                await opened.apply(component)
+
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, migrate()).result()
