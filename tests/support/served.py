@@ -21,7 +21,7 @@ from bloomweaver.domain import credentials, errors, filters, identity, models
 from bloomweaver.domain.reasons import Reason
 from bloomweaver.encoding import batcher
 from bloomweaver.ports import registry
-from bloomweaver.runtime import metrics
+from bloomweaver.runtime import health, metrics
 from bloomweaver.runtime.web import application, authentication
 from bloomweaver.search import api as search_api
 from bloomweaver.search import embeddings
@@ -76,7 +76,7 @@ class Served:
     pipe: pipelines.Pipeline
     authenticator: authentication.KeyAuthenticator
     collector: prometheus_client.CollectorRegistry
-    probes: dict[str, status.Probe]
+    probes: dict[str, health.Probe]
     secret: str = ""
     headers: dict[str, str] = field(default_factory=dict)
 
@@ -197,7 +197,7 @@ async def opened(**options: Any) -> AsyncIterator[Served]:
             authenticator=authenticator,
             open_prefixes=webhook_api.OPEN_PREFIXES,
         )
-        probes: dict[str, status.Probe] = {"queues": pipe.store.queues.depths}
+        probes: dict[str, health.Probe] = {"queues": pipe.store.queues.depths}
         search_parts = search_api.Parts(
             search=pipe.search,
             embeddings=embeddings.EmbeddingService(Encoders(pipe.encoder)),
@@ -219,7 +219,7 @@ def _webhook(
     pipe: pipelines.Pipeline,
     measured: metrics.Metrics,
     authenticator: authentication.KeyAuthenticator,
-    probes: dict[str, status.Probe],
+    probes: dict[str, health.Probe],
 ) -> webhook_api.Parts:
     database = pipe.store.database
     embedder = pipe.embedder

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from bloomweaver.domain import errors, models
 from bloomweaver.domain.reasons import Reason
-from bloomweaver.ports import blobs, clock, embedders, healing, history, ledger, queues, registry, vectors
+from bloomweaver.ports import blobs, clock, embedders, healing, history, ledger, opened, queues, registry, vectors
 
 if TYPE_CHECKING:
     from bloomweaver.adapters.engines.sqlite import engine
@@ -95,6 +95,23 @@ async def open_store(
             vectors=await _vectors(addresses.vectors, engines, stack),
         )
         yield store if recorder is None else _measured(store, addresses, recorder, clock=clock)
+
+
+async def all_ports(store: Store, *, clock: clock.Clock, nonces: clock.Nonces) -> opened.Ports:
+    """Everything that services are built on."""
+    database = store.database
+    return opened.Ports(
+        ledger=database.ledger,
+        healing=database.healing,
+        registry=database.registry,
+        history=database.history,
+        queues=store.queues,
+        blobs=store.blobs,
+        vectors=store.vectors,
+        clock=clock,
+        nonces=nonces,
+        deployment=await database.registry.deployment(),
+    )
 
 
 @contextlib.asynccontextmanager

@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING
 
 import bloomweaver
 from bloomweaver.adapters import opening
-from bloomweaver.allinone import folder, models, settings
+from bloomweaver.allinone import folder, settings
 from bloomweaver.domain.errors import BloomWeaverError
-from bloomweaver.encoding import threads
-from bloomweaver.ports import clock as clocks
+from bloomweaver.encoding import pool, threads
 from bloomweaver.ports import embedders
-from bloomweaver.runtime import logs, metrics
+from bloomweaver.runtime import environment, logs, metrics, tracing
 
 if TYPE_CHECKING:
-    from bloomweaver.allinone import running, stages
+    from bloomweaver.allinone import running
 
 
 @contextlib.asynccontextmanager
@@ -42,41 +41,28 @@ async def opened(root: Path, wishes: settings.DevSettings, *, purpose: str) -> A
             from bloomweaver.allinone import running
 
             addresses = opening.profile(wishes.store or f"sqlite:///{data.ledger.absolute()}")
-            recorder = metrics.Metrics(metrics.process_registry(), version=bloomweaver.__version__)
-            async with opening.open_store(addresses, clock=clock, nonces=nonces, recorder=recorder) as store:
+            version, variables = bloomweaver.__version__, environment.read()
+            recorder = metrics.Metrics(metrics.process_registry(), version=version)
+            async with contextlib.AsyncExitStack() as stack:
+                tracer = stack.enter_context(tracing.opened_tracer("bloomweaver", version=version, variables=variables))
+                store = await stack.enter_async_context(
+                    opening.open_store(addresses, clock=clock, nonces=nonces, recorder=recorder)
+                )
                 outside = running.Outside(
-                    ports=await _ports(store, clock, nonces),
+                    ports=await opening.all_ports(store, clock=clock, nonces=nonces),
                     open_model=open_begun,
                     list_models=lambda: opening.listed_models(models_dir=data.models),
                     sealer=opening.sealer(secret, random=nonces.secret),
                     metrics=recorder,
+                    tracer=tracer,
                     default_model=wishes.model,
                     workers=wishes.workers,
                 )
-                async with running.started(outside, data) as service:
-                    yield service
-
-
-async def _ports(store: opening.Store, clock: clocks.Clock, nonces: clocks.Nonces) -> "stages.Ports":
-    from bloomweaver.allinone import stages
-
-    database = store.database
-    return stages.Ports(
-        ledger=database.ledger,
-        healing=database.healing,
-        registry=database.registry,
-        history=database.history,
-        queues=store.queues,
-        blobs=store.blobs,
-        vectors=store.vectors,
-        clock=clock,
-        nonces=nonces,
-        deployment=await database.registry.deployment(),
-    )
+                yield await stack.enter_async_context(running.started(outside, data))
 
 
 @contextlib.asynccontextmanager
-async def _begun(open_model: models.OpenModel, name: str) -> AsyncIterator[models.OpenModel]:
+async def _begun(open_model: pool.OpenModel, name: str) -> AsyncIterator[pool.OpenModel]:
     """`open_model` with this model already under way; closed at the end if nobody asked for it."""
     waiting = {name: asyncio.ensure_future(open_model(name))}
 

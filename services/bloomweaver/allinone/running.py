@@ -1,23 +1,27 @@
 """Opening and serving the all-in-one process: the order in which things begin and, in reverse, end."""
 
 import contextlib
-import gc
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 
 import fastapi
+import structlog
 
-from bloomweaver.allinone import administration, application, catalogue, folder, models, stages
+from bloomweaver.allinone import administration, application, folder
 from bloomweaver.domain import credentials
-from bloomweaver.encoding import figures
+from bloomweaver.embedder import worker as embedder_worker
+from bloomweaver.encoding import pool
 from bloomweaver.ports import clock as clocks
-from bloomweaver.ports import registry
-from bloomweaver.runtime import lifecycle, metrics
-from bloomweaver.webhook import sealing
+from bloomweaver.ports import opened, registry
+from bloomweaver.reconciler import worker as reconciler_worker
+from bloomweaver.runtime import health, lifecycle, metrics, serving, stages, tracing
+from bloomweaver.search import catalogue
+from bloomweaver.webhook import application as webhook_application
+from bloomweaver.webhook import offering, sealing
+from bloomweaver.writer import worker as writer_worker
 
-GRACEFUL_SECONDS = 10
-GARBAGE_THRESHOLDS = (10_000, 20, 50)
+Stop = Callable[[], None]
 ALL_VERBS = frozenset(verb.value for verb in credentials.Verb)
 
 
@@ -25,11 +29,12 @@ ALL_VERBS = frozenset(verb.value for verb in credentials.Verb)
 class Outside:
     """What `main.py` opens. default_model: of collections that name none."""
 
-    ports: stages.Ports
-    open_model: models.OpenModel
+    ports: opened.Ports
+    open_model: pool.OpenModel
     list_models: catalogue.Listing
     sealer: sealing.Sealer
     metrics: metrics.Metrics
+    tracer: tracing.Tracer
     default_model: str
     workers: bool
 
@@ -40,8 +45,7 @@ class Running:
 
     app: fastapi.FastAPI
     key: str
-    stages: stages.Stages
-    ended: Callable[[Callable[[], None]], None]
+    ended: Callable[[Stop], None]
     administration: administration.Administration
     new_key: bool
 
@@ -49,70 +53,75 @@ class Running:
 @contextlib.asynccontextmanager
 async def started(outside: Outside, data: folder.DataFolder) -> AsyncIterator[Running]:
     """Everything running until the context ends; then drained."""
-    ports = outside.ports
-    recorder = outside.metrics
-    deaths: list[Callable[[], None]] = []
+    ports, recorder, deaths = tracing.traced(outside.ports, outside.tracer), outside.metrics, list[Stop]()
 
     def died() -> None:
         for tell in deaths:
             tell()
 
-    def computed(model: str, inference: figures.Inference) -> None:
-        recorder.observe_batch(
-            model,
-            "cpu",
-            chunks=inference.passages,
-            tokens=inference.tokens,
-            padded=inference.padded,
-            seconds=inference.seconds,
-        )
-
     async with contextlib.AsyncExitStack() as stack:
-        pool = await stack.enter_async_context(models.ModelPool(outside.open_model, on_batch=computed))
-        offered = catalogue.Catalogue(pool, default=outside.default_model, listing=outside.list_models)
-        collections = application.collections_of(ports, offered)
-        unavailable = await application.begin(ports, pool, collections)
+        models = await stack.enter_async_context(pool.ModelPool(outside.open_model, on_batch=recorder.observe_batch))
+        offered = offering.Offering(lambda name: application.resolved(models, name), default=outside.default_model)
+        collections = webhook_application.collections_of(ports, offered)
+        await collections.welcome(webhook_application.TENANT)
+        unusable = await pool.load_used(models, ports.registry)
         new_key = not data.key.exists()
         key = await _own_key(ports, data)
-        pipeline = stages.Stages(ports, pool, metrics=recorder, on_death=died, unavailable=unavailable)
+        parts = stages.Stages(ports, metrics=recorder, on_death=died, tracer=outside.tracer)
+        reconciler = reconciler_worker.service_of(ports)
         if outside.workers:
-            await stack.enter_async_context(pipeline)
-        webhook = application.webhook_of(ports)
+            offload = await stack.enter_async_context(embedder_worker.splitting())
+            await stack.enter_async_context(parts)
+            _begin_embedding(parts, ports, models, unusable, offload)
+            writer_worker.begin(parts, ports, metrics=recorder)
+            reconciler_worker.begin(parts, ports, reconciler, metrics=recorder)
+        webhook = webhook_application.service_of(ports)
         stack.push_async_callback(webhook.flush)
         await stack.enter_async_context(lifecycle.beside({"hints": webhook.run}, on_death=died))
-        around = application.Surroundings(recorder, outside.sealer, offered, pipeline)
-        app = application.create(ports, webhook, pool, collections, around)
+        auditor = reconciler_worker.auditor_of(ports, reconciler)
+        listed = catalogue.Catalogue(models, listing=outside.list_models)
+        around = application.Surroundings(recorder, _health(ports, parts), outside.sealer, listed, auditor)
+        app = application.create(ports, webhook, models, collections, around)
         owner = administration.Administration(ports.registry, collections, ports.clock, ports.nonces)
-        yield Running(app, key, pipeline, deaths.append, owner, new_key)
+        yield Running(app, key, deaths.append, owner, new_key)
 
 
-async def serve(running: Running, listener: socket.socket, *, stops: list[Callable[[], None]]) -> None:
-    """Answer requests until SIGINT or SIGTERM, until a stage dies, or until what is put into `stops` is called."""
-    import uvicorn  # not before there is something to serve: `try` never needs it
-
-    config = uvicorn.Config(
-        running.app,
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        lifespan="off",
-        server_header=False,
-        timeout_graceful_shutdown=GRACEFUL_SECONDS,
-    )
-    server = uvicorn.Server(config)
-    # What is there by now stays. Not looked through by every collection of garbage, it costs no accept any more.
-    gc.freeze()
-    gc.set_threshold(*GARBAGE_THRESHOLDS)
-
-    def stop() -> None:
-        server.should_exit = True
-
-    running.ended(stop)
-    stops.append(stop)
+async def serve(running: Running, listener: socket.socket, *, stops: list[Stop]) -> None:
+    """Answer requests until what is put into `stops` is called, or until a stage dies."""
+    server = serving.server_of(running.app)
+    serving.settle_garbage()
+    running.ended(server.stop)
+    stops.append(server.stop)
     await server.serve(sockets=[listener])
 
 
-async def _own_key(ports: stages.Ports, data: folder.DataFolder) -> str:
+def _begin_embedding(
+    parts: stages.Stages,
+    ports: opened.Ports,
+    models: pool.ModelPool,
+    unusable: Mapping[str, pool.Unusable],
+    offload: embedder_worker.Offload,
+) -> None:
+    """A model's change queue gets its consumer when the model is loaded."""
+
+    def embed(loaded: pool.Loaded) -> None:
+        embedder_worker.begin(parts, ports, loaded, offload=offload)
+
+    for space, what in unusable.items():
+        structlog.get_logger("models").error("model_not_usable", model=what.model, detail=what.detail)
+        embedder_worker.begin_unavailable(parts, space=space, why=what.detail)
+    for loaded in models.loaded().values():
+        embed(loaded)
+    models.on_loaded = embed
+
+
+def _health(ports: opened.Ports, parts: stages.Stages) -> health.Health:
+    made = health.Health(clock=ports.clock)
+    made.watch(probes=health.probes_of(ports), check=parts.obstacles)
+    return made
+
+
+async def _own_key(ports: opened.Ports, data: folder.DataFolder) -> str:
     """The key of whoever owns the data folder: made at the first start, known again at every other."""
     if data.key.exists():
         secret = data.key.read_text().strip()
@@ -130,7 +139,7 @@ async def _own_key(ports: stages.Ports, data: folder.DataFolder) -> str:
 def _stored(clock: clocks.Clock, key_id: str, digest: str) -> registry.StoredKey:
     return registry.StoredKey(
         id=key_id,
-        tenant=application.TENANT,
+        tenant=webhook_application.TENANT,
         name="this machine",
         hash=digest,
         verbs=ALL_VERBS,

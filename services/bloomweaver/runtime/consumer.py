@@ -15,8 +15,11 @@ import structlog
 from bloomweaver.domain.errors import ConfigurationError, PermanentError, RetryableError, TransientError, WorkError
 from bloomweaver.domain.reasons import Reason
 from bloomweaver.ports import ledger, queues
+from bloomweaver.runtime import lifecycle, tracing
 
 SUSPICIOUS_RECEIVES = 2
+
+Delivery = queues.Delivery
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,7 @@ class Consumer:
         worker: queues.Worker,
         pace: Pace,
         on_trouble: Callable[[Reason], None],
+        tracer: tracing.Tracer | None = None,
     ) -> None:
         self._queue = queue
         self._queues = queues
@@ -60,13 +64,21 @@ class Consumer:
         self._worker = worker
         self._pace = pace
         self._on_trouble = on_trouble
+        self._tracer = tracer or tracing.Silent()
         self._stopping = asyncio.Event()
+        self._held: list[Sequence[Delivery]] = []
         self._log = structlog.get_logger("consumer").bind(queue=queue)
         self.progress = Progress()
 
     def stop(self) -> None:
         """Stop receiving; `run` returns when what was received is finished or released."""
         self._stopping.set()
+
+    async def give_back(self) -> None:
+        """After `run` was cancelled: release what it still held, so that nobody waits for a visibility time-out."""
+        held, self._held = self._held, []
+        for batch in held:
+            await self._release(batch, delay_seconds=0.0)
 
     async def run(self) -> None:
         """Until stopped, or until the worker says that it is set up wrongly."""
@@ -94,13 +106,18 @@ class Consumer:
             self._log.warning("receive_failed", reason=str(error.reason))
             await self._rest()
             return []
+        except ConfigurationError as error:
+            self._refuse(error)
+            return []
 
     async def _handle_then_free(self, batch: Sequence[queues.Delivery], free: asyncio.Semaphore) -> None:
         self.progress.in_flight += len(batch)
+        self._held.append(batch)
         try:
             async with self._heartbeat(batch):
                 for group in groups(batch):
                     await self.handle(group)
+            self._held.remove(batch)
         finally:
             self.progress.in_flight -= len(batch)
             free.release()
@@ -111,14 +128,14 @@ class Consumer:
             await self._release(batch, delay_seconds=0.0)
             return
         try:
-            troubles = await self._worker.work([delivery.hint for delivery in batch])
-            await self._record(troubles)
+            hints = [delivery.hint for delivery in batch]
+            with self._tracer.working(self._queue, hints):
+                troubles = await self._worker.work(hints)
+                await self._record(troubles)
             await self._queues.ack(self._queue, batch)
             self.progress.done += len(batch)
         except ConfigurationError as error:
-            self._log.error("configuration", reason=str(error.reason), detail=error.detail)
-            self.progress.refused = error
-            self.stop()
+            self._refuse(error)
             await self._release(batch, delay_seconds=0.0)
         except TransientError as error:
             self._log.warning("dependency_failed", reason=str(error.reason))
@@ -126,6 +143,11 @@ class Consumer:
             await self._rest()
         except Exception as error:  # noqa: BLE001 whatever a text does to a worker, the other documents go on
             await self._isolate(batch, error)
+
+    def _refuse(self, error: ConfigurationError) -> None:
+        self._log.error("configuration", reason=str(error.reason), detail=error.detail)
+        self.progress.refused = error
+        self.stop()
 
     async def _isolate(self, batch: Sequence[queues.Delivery], error: Exception) -> None:
         """Nobody foresaw it: halve until the hint that does it stands alone, then count it against its document."""
@@ -170,7 +192,7 @@ class Consumer:
             error = trouble.error
             self.progress.troubled += 1
             self._on_trouble(error.reason)
-            self._log.info("trouble", reason=str(error.reason), collection=trouble.hint.collection_uid, seq=trouble.seq)
+            self._log_trouble(trouble)
             delay: float | None
             if isinstance(error, TransientError):
                 delay = error.retry_after_seconds
@@ -191,11 +213,20 @@ class Consumer:
             if delay is not None:
                 await self._queues.send(self._queue, [trouble.hint], delay_seconds=delay)
 
+    def _log_trouble(self, trouble: queues.Trouble) -> None:
+        self._log.info(
+            "trouble",
+            reason=str(trouble.error.reason),
+            collection_uid=trouble.hint.collection_uid,
+            document_id=trouble.hint.document_id,
+            seq=trouble.seq,
+        )
+
     async def _release(self, batch: Sequence[queues.Delivery], *, delay_seconds: float) -> None:
         self.progress.released += len(batch)
         try:
             await self._queues.release(self._queue, batch, delay_seconds=delay_seconds)
-        except TransientError as error:
+        except (TransientError, ConfigurationError) as error:
             # The visibility time-out gives them back.
             self._log.warning("release_failed", reason=str(error.reason))
 
@@ -220,9 +251,7 @@ class Consumer:
 
     async def _rest(self) -> None:
         """A pause that a stop ends."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._pace.pause_seconds):
-                await self._stopping.wait()
+        await lifecycle.pause(self._pace.pause_seconds, unless=self._stopping)
 
 
 def groups(batch: Sequence[queues.Delivery]) -> list[list[queues.Delivery]]:

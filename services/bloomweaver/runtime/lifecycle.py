@@ -54,6 +54,13 @@ async def every(seconds: float, work: Callable[[], Awaitable[object]]) -> None:
         await asyncio.sleep(seconds)
 
 
+async def pause(seconds: float, *, unless: asyncio.Event) -> None:
+    """A rest that the event ends."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await unless.wait()
+
+
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket; ConfigurationError(PORT_IN_USE) says what to do. Port 0 takes a free one."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

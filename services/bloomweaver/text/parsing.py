@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from bloomweaver.domain import blocks, errors, reasons
+from bloomweaver.domain import blocks, chunking, errors, reasons
 from bloomweaver.text import plain
 
 # Part of what identifies a pipeline: raised when the same text would give other blocks.
 REVISION = "1"
+# Parser and splitter together: what a pipeline of this release is made by.
+PIPELINE_REVISION = f"{REVISION}.{chunking.REVISION}"
 
 
 def _markdown(text: str) -> blocks.Extracted:

@@ -13,7 +13,7 @@ import fastapi
 
 from bloomweaver.ports import clock as clocks
 from bloomweaver.ports import history, ledger, queues, registry
-from bloomweaver.runtime import metrics
+from bloomweaver.runtime import health, metrics
 from bloomweaver.webhook import (
     accepting,
     collections,
@@ -63,7 +63,7 @@ class Parts:
     version: str
     media_types: frozenset[str] = webhook_service.Limits().media_types
     embedders: Callable[[], Sequence[status.EmbedderStatus]] = no_embedders
-    probes: Mapping[str, status.Probe] = field(default_factory=dict)
+    probes: Mapping[str, health.Probe] = field(default_factory=dict)
 
 
 def routers(parts: Parts) -> list[fastapi.APIRouter]:

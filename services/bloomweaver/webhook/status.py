@@ -1,22 +1,18 @@
 """How things stand: the tenant's documents for every key that reads, the deployment for one with the verb admin."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import fastapi
 from starlette import requests, responses
 
-from bloomweaver.domain import errors
 from bloomweaver.domain.credentials import Verb
-from bloomweaver.domain.reasons import Reason
 from bloomweaver.ports import queues
+from bloomweaver.runtime import health
 from bloomweaver.runtime.web import answers, authentication, paths
 from bloomweaver.webhook import answering, collections, parameters
 from bloomweaver.webhook.schemas import status as schemas
-
-PROBE_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +24,6 @@ class EmbedderStatus:
     waiting: int
 
 
-Probe = Callable[[], Awaitable[object]]
-
-
 @dataclass(frozen=True, slots=True)
 class StatusRoutes:
     """The endpoint. probes: by store, a call that fails with a BloomWeaverError where the store is away."""
@@ -39,7 +32,7 @@ class StatusRoutes:
     queues: queues.Queues
     version: str
     embedders: Callable[[], Sequence[EmbedderStatus]]
-    probes: Mapping[str, Probe]
+    probes: Mapping[str, health.Probe]
 
     def router(self) -> fastapi.APIRouter:
         """The route."""
@@ -74,23 +67,11 @@ class StatusRoutes:
         return answers.as_json(answer)
 
     async def _stores(self) -> dict[str, object]:
-        found = await asyncio.gather(*(_probe(probe) for probe in self.probes.values()))
+        found = await asyncio.gather(*(health.probed(probe) for probe in self.probes.values()))
         return {
-            name: {"reachable": reason is None, "reason": reason.value if reason else None}
-            for name, reason in zip(self.probes, found, strict=True)
+            name: {"reachable": error is None, "reason": error.reason.value if error else None}
+            for name, error in zip(self.probes, found, strict=True)
         }
-
-
-async def _probe(probe: Probe) -> Reason | None:
-    """Why the store cannot be reached; None where it can."""
-    try:
-        async with asyncio.timeout(PROBE_SECONDS):
-            await probe()
-    except errors.BloomWeaverError as error:
-        return error.reason
-    except TimeoutError:
-        return Reason.REQUEST_TIMEOUT
-    return None
 
 
 def _verbs(request: requests.Request) -> frozenset[str]:

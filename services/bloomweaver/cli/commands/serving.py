@@ -73,8 +73,7 @@ async def _serve(data: Path, settings: "dev_settings.DevSettings", display: scre
 async def _until_stopped() -> AsyncIterator[list[Callable[[], None]]]:
     """SIGINT and SIGTERM call what is in the list that this gives; while it is empty, they cancel what is inside.
 
-    The server hears the signals itself as well and raises them again when it has ended: they must then not cut off the
-    draining of what is in work.
+    A second one must not cut off the draining of what is in work.
     """
     loop = asyncio.get_running_loop()
     inside = asyncio.current_task()

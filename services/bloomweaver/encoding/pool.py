@@ -1,7 +1,7 @@
 """The models of one process: each loaded once, on first need, with a batcher that documents and queries share.
 
-Loading is lazy because a collection may name a model that was not needed at the start; `on_loaded` then begins to work
-its change queue.
+Loading is lazy because a collection may name a model that was not needed at the start; where documents are embedded
+too, `on_loaded` then begins to work its change queue.
 """
 
 import asyncio
@@ -9,13 +9,22 @@ import contextlib
 import functools
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from bloomweaver.domain import models
+from bloomweaver.domain.errors import BloomWeaverError
 from bloomweaver.encoding import batcher, figures
-from bloomweaver.ports import embedders
+from bloomweaver.ports import embedders, registry
 
-OnBatch = Callable[[str, figures.Inference], None]
 OpenModel = Callable[[str], Awaitable[embedders.Embedder]]
+
+
+class OnBatch(Protocol):
+    """Is told what was computed, after each inference."""
+
+    def __call__(
+        self, model: str, device: str, /, *, chunks: int, tokens: int, padded: int, seconds: float
+    ) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +39,7 @@ class Loaded:
 class ModelPool:
     """Open it with `async with`; closes all models at the end.
 
-    on_batch: told the model and what was computed. on_loaded is set by who works the models' queues.
+    on_loaded is set by who works the models' queues.
     """
 
     def __init__(self, open_model: OpenModel, *, on_batch: OnBatch) -> None:
@@ -61,10 +70,46 @@ class ModelPool:
             embedder = await self._open_model(name)
             self._stack.push_async_callback(embedder.aclose)
             encoder = await self._stack.enter_async_context(
-                batcher.Batcher(embedder, on_batch=functools.partial(self._on_batch, name))
+                batcher.Batcher(embedder, on_batch=functools.partial(self._computed, name))
             )
             loaded = Loaded(embedder.spec, embedder.space, encoder)
             self._by_name[name] = loaded
             self.batchers[loaded.space] = encoder
             self.on_loaded(loaded)
             return loaded
+
+    def _computed(self, model: str, inference: figures.Inference) -> None:
+        self._on_batch(
+            model,
+            "cpu",
+            chunks=inference.passages,
+            tokens=inference.tokens,
+            padded=inference.padded,
+            seconds=inference.seconds,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """A model that a collection is kept in and that cannot be worked with here. detail: why, and what to do."""
+
+    model: str
+    detail: str
+
+
+async def load_used(pool: ModelPool, registry: registry.Registry) -> dict[str, Unusable]:
+    """Load every model that some collection is kept in, or is being moved to.
+
+    Gives the spaces that cannot be worked in: a model that is gone, or another one than the stored vectors are of,
+    keeps its own collections waiting and nobody else's.
+    """
+    unusable: dict[str, Unusable] = {}
+    for collection in await registry.collections():
+        generation = await registry.generation(collection.uid)
+        for pipeline in generation.pipelines if generation else ():
+            try:
+                spec = (await pool.load(pipeline.model)).spec
+                models.require_stored(spec, space=pipeline.space, dimension=spec.dimension)
+            except BloomWeaverError as error:
+                unusable[pipeline.space] = Unusable(pipeline.model, error.detail)
+    return unusable

@@ -1,0 +1,68 @@
+"""What embeds in a process: the consumer of a model's change queue, over a batcher that others may share."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+
+from bloomweaver.domain import chunking
+from bloomweaver.domain.errors import TransientError
+from bloomweaver.domain.events import Hint, Lane
+from bloomweaver.domain.reasons import Reason
+from bloomweaver.embedder import service
+from bloomweaver.encoding import pool
+from bloomweaver.ports import opened, queues
+from bloomweaver.runtime import consumer, stages
+from bloomweaver.text import parsing
+
+# Few documents per receive, many receives at once: the batcher needs the chunks of many to fill its window.
+PACE = consumer.Pace(limit=2, handlers=16)
+
+Split = Callable[[], Sequence[chunking.Chunk]]
+Offload = Callable[[Split], Awaitable[Sequence[chunking.Chunk]]]
+
+
+@asynccontextmanager
+async def splitting() -> AsyncIterator[Offload]:
+    """One thread that texts are parsed and split on, so that a long one does not hold up the loop."""
+    threads = ThreadPoolExecutor(1, thread_name_prefix="split")
+
+    async def offload(split: Split) -> Sequence[chunking.Chunk]:
+        return await asyncio.get_running_loop().run_in_executor(threads, split)
+
+    try:
+        yield offload
+    finally:
+        threads.shutdown(wait=False, cancel_futures=True)
+
+
+def begin(stages: stages.Stages, ports: opened.Ports, loaded: pool.Loaded, *, offload: Offload) -> None:
+    """Begin to work the change queue of a model."""
+    embedder = service.EmbedderService(
+        ledger=ports.ledger,
+        queues=ports.queues,
+        blobs=ports.blobs,
+        nonces=ports.nonces,
+        encoder=loaded.batcher,
+        extraction=service.Extraction(parsing.parse, frozenset({parsing.PIPELINE_REVISION}), offload),
+        deployment=ports.deployment,
+    )
+    stages.consume(queues.queue_name(Lane.CHANGE, loaded.space), embedder, pace=PACE)
+
+
+def begin_unavailable(stages: stages.Stages, *, space: str, why: str) -> None:
+    """Tell whoever waits for a space that nobody here can work in it."""
+    stages.consume(queues.queue_name(Lane.CHANGE, space), Unavailable(why), pace=PACE)
+
+
+class Unavailable:
+    """Stands in for an embedder that cannot be here: what waits for it learns why, and waits on."""
+
+    def __init__(self, why: str) -> None:
+        self._why = why
+
+    async def work(self, hints: Sequence[Hint]) -> list[queues.Trouble]:
+        """Puts every hint off, uncounted."""
+        retry_seconds = service.UNAVAILABLE_RETRY_SECONDS
+        away = TransientError(Reason.PIPELINE_UNAVAILABLE, self._why, retry_after_seconds=retry_seconds)
+        return [queues.Trouble(hint, hint.seq, hint.pipe, away) for hint in hints if hint.pipe is not None]

@@ -1,0 +1,36 @@
+"""Which models a collection may have, in a process that need not be able to run any of them."""
+
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from bloomweaver.domain import errors
+from bloomweaver.domain.models import Kind, ModelSpec
+from bloomweaver.domain.reasons import Reason
+from bloomweaver.webhook import managing
+
+Resolve = Callable[[str], Awaitable[tuple[ModelSpec, str]]]
+
+
+class Offering:
+    """`managing.Models`. resolve: the spec and the space of a name; Refusal or ConfigurationError say why not."""
+
+    def __init__(self, resolve: Resolve, *, default: str) -> None:
+        self._resolve = resolve
+        self._default = default
+
+    @property
+    def default(self) -> str:
+        """The model of collections that name none."""
+        return self._default
+
+    async def find(self, name: str) -> managing.OfferedModel:
+        """The model, for a collection that is to have it."""
+        try:
+            spec, space = await self._resolve(name)
+        except errors.ConfigurationError as error:
+            # What is wrong with its files is the operator's business, and names their paths.
+            structlog.get_logger("models").error("model_not_usable", model=name, detail=error.detail)
+            detail = f"The model {name} cannot be used here; the log of the service says why."
+            raise errors.Refusal(Reason.MODEL_NOT_FOUND, detail, pointers=(("/model", detail),)) from error
+        return managing.OfferedModel(name, space, spec.dimension, spec.room(Kind.DOCUMENT))

@@ -1,0 +1,35 @@
+"""What writes in a process: a consumer for each lane that it is given."""
+
+from collections.abc import Iterable
+
+from bloomweaver.domain.events import Lane
+from bloomweaver.ports import opened, queues
+from bloomweaver.runtime import consumer, metrics, stages
+from bloomweaver.writer import service
+
+PACE = consumer.Pace(limit=64, handlers=2)
+LANES = (Lane.CREATE, Lane.UPDATE, Lane.DELETE)
+
+
+def begin(
+    stages: stages.Stages, ports: opened.Ports, *, lanes: Iterable[Lane] = LANES, metrics: metrics.Metrics
+) -> None:
+    """Begin to work the lanes."""
+    for lane in lanes:
+        stages.consume(queues.queue_name(lane), _writer(ports, lane, metrics), pace=PACE)
+
+
+def _writer(ports: opened.Ports, lane: Lane, metrics: metrics.Metrics) -> service.WriterService:
+    def shown(collection: str, seconds: float) -> None:
+        metrics.observe_freshness(str(lane), collection, cold=False, seconds=seconds)
+
+    return service.WriterService(
+        ledger=ports.ledger,
+        queues=ports.queues,
+        blobs=ports.blobs,
+        vectors=ports.vectors,
+        clock=ports.clock,
+        deployment=ports.deployment,
+        confirming=service.Confirming(),
+        on_flip=shown,
+    )
