@@ -72,6 +72,18 @@ class Addresses:
     vectors: str
 
 
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How stores are entered.
+
+    postgresql_password: asked at every new connection, so that a changed file is found; None leaves it to the platform.
+    migrates: whether opening brings the schema to this release, or only checks it.
+    """
+
+    postgresql_password: Callable[[], str | None] = lambda: None
+    migrates: bool = True
+
+
 def profile(
     store: str, *, queues: str | None = None, blobs: str | None = None, vectors: str | None = None
 ) -> Addresses:
@@ -83,11 +95,16 @@ def profile(
 
 @contextlib.asynccontextmanager
 async def open_store(
-    addresses: Addresses, *, clock: clock.Clock, nonces: clock.Nonces, recorder: Recorder | None = None
+    addresses: Addresses,
+    *,
+    clock: clock.Clock,
+    nonces: clock.Nonces,
+    recorder: Recorder | None = None,
+    access: Access | None = None,
 ) -> AsyncIterator[Store]:
     """All ports of `addresses`, open until the context ends; measured where there is somebody to tell."""
     async with contextlib.AsyncExitStack() as stack:
-        engines = _Engines(stack, clock=clock, nonces=nonces)
+        engines = _Engines(stack, clock=clock, nonces=nonces, access=access or Access())
         store = Store(
             database=await _database(addresses.database, engines),
             queues=await _queues(addresses.queues, engines, clock=clock),
@@ -152,7 +169,15 @@ async def open_embedder(model: str, *, models_dir: pathlib.Path, threads: int) -
 class _Engines:
     """One engine per SQLite URL, opened at first need, closed with the stack."""
 
-    def __init__(self, stack: contextlib.AsyncExitStack, *, clock: clock.Clock, nonces: clock.Nonces) -> None:
+    def __init__(
+        self,
+        stack: contextlib.AsyncExitStack,
+        *,
+        clock: clock.Clock,
+        nonces: clock.Nonces,
+        access: Access | None = None,
+    ) -> None:
+        self._access = access or Access()
         self._stack = stack
         self._clock = clock
         self._nonces = nonces
