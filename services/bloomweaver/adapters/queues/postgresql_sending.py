@@ -1,7 +1,7 @@
 """Sends of one process, gathered: what arrives while a statement is under way shares the next one, and its commit.
 
-Invariant: `send` returns after the commit that holds its hints. Notifications follow, at most one statement of them at a
-time, each queue named once; one that is lost costs a receiver its polling interval.
+Invariant: `send` returns after the commit that holds its hints. Notifications follow, one statement of them at a time,
+each queue named once; one that is lost costs a receiver its polling interval.
 """
 
 import asyncio

@@ -146,19 +146,24 @@ class Engine:
                     async with self._begun(_BEGIN_READ if reads else _BEGIN) as tx:
                         return await step(tx)
                 except psycopg.Error as error:
-                    uncertain = tx is not None and tx.ending and not repeatable
+                    uncertain = tx is not None and tx.ending and failures.is_lost(error) and not repeatable
                     if tried == TRIES or uncertain or not await self._worth_another(error):
                         raise
                 await asyncio.sleep(FIRST_PAUSE_SECONDS * 4 ** (tried - 1))
         raise AssertionError("the last try returns or raises")
 
-    async def fetch(self, statement: str, values: Sequence[object] | dict[str, object] = ()) -> list[Record]:
-        """The rows of one query that only reads: one round trip, no transaction."""
+    async def fetch(
+        self, statement: str, values: Sequence[object] | dict[str, object] = (), *, binary: bool = False
+    ) -> list[Record]:
+        """The rows of one statement that may run twice: one round trip, a transaction of its own.
+
+        binary: rows come in binary form, which is half the work where they hold bytes.
+        """
         with self._translating():
             for tried in range(1, TRIES + 1):
                 try:
                     async with self._pool.connection() as connection:
-                        cursor = await connection.execute(statement.encode(), values)
+                        cursor = await connection.execute(statement.encode(), values, binary=binary)
                         return await cursor.fetchall()
                 except psycopg.Error as error:
                     if tried == TRIES or not await self._worth_another(error):
