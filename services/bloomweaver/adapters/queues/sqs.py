@@ -19,6 +19,7 @@ from typing import Any
 
 from bloomweaver.adapters.engines.aws import addresses, clients, failures
 from bloomweaver.adapters.queues import sqs_batches, sqs_found, sqs_names, wire
+from bloomweaver.domain import errors
 from bloomweaver.domain.events import Hint
 from bloomweaver.domain.reasons import Reason
 from bloomweaver.ports import clock as clocks
@@ -29,6 +30,9 @@ OPTIONS = ("kms_key", "fair")
 
 RECEIVE_MOST = 10
 WAIT_MOST_SECONDS = 20
+WAIT_SLACK_SECONDS = 0.2
+"""SQS waits whole seconds: what looking for the queue took must not turn one second into none."""
+
 DELAY_MOST_SECONDS = 900
 VISIBILITY_MOST_SECONDS = 12 * 3600
 DEAD_AGAIN_SECONDS = 60.0
@@ -154,7 +158,7 @@ class SqsQueues:
     ) -> list[queues.Delivery]:
         """Up to `limit`: the first ten are waited for, what is beyond them is asked for at once."""
         visibility = _visibility(visibility_seconds)
-        wait = min(WAIT_MOST_SECONDS, math.floor(wait_seconds))
+        wait = min(WAIT_MOST_SECONDS, math.floor(wait_seconds + WAIT_SLACK_SECONDS))
         count = min(limit, RECEIVE_MOST)
         messages = await self._kept(queue, urls, count=count, visibility_seconds=visibility, wait_seconds=wait)
         rest = limit - RECEIVE_MOST
@@ -210,12 +214,15 @@ class SqsQueues:
         task.add_done_callback(self._strays.discard)
 
     async def _give_back(self, queue: str, poll: "asyncio.Task[list[Any]]") -> None:
-        try:
-            messages = await poll
-        finally:
-            poll.cancel()
-        given = [_delivery(hint, message, _ALIVE) for hint, message in _decoded(messages)]
-        await self.release(queue, given)
+        """Where that fails, the visibility time-out gives them back."""
+        with contextlib.suppress(errors.BloomWeaverError):
+            try:
+                messages = await poll
+            except asyncio.CancelledError:
+                poll.cancel()
+                await asyncio.wait([poll])
+                raise
+            await self.release(queue, [_delivery(hint, message, _ALIVE) for hint, message in _decoded(messages)])
 
     def _is_early(self, message: Any) -> bool:
         due = message.get("MessageAttributes", {}).get(_DUE, {}).get("StringValue")

@@ -5,7 +5,7 @@ that failed is tried again by itself, a few times; what was done is not repeated
 """
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from bloomweaver.adapters.engines.aws import clients, failures
@@ -47,25 +47,26 @@ class Batches:
 
     async def _part(self, operation: str, url: str, entries: Sequence[Entry], harmless: Collection[str]) -> None:
         left = [{"Id": str(number), **entry} for number, entry in enumerate(entries)]
-        for attempt in range(1, ATTEMPTS + 1):
+        names: set[str] = set()
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                await asyncio.sleep(clients.pause_seconds(attempt))
             async with self._free:
                 answer = await self._calls.call(operation, {"QueueUrl": url, "Entries": left}, expected=MISSING)
-            failed = [one for one in answer.get("Failed", ()) if _code(one) not in harmless]
+            failed = {one["Id"]: one for one in answer.get("Failed", ()) if _code(one) not in harmless}
             if not failed:
                 return
-            _refuse_faults(failed, what=self._calls.what)
-            numbers = {one["Id"] for one in failed}
-            left = [entry for entry in left if entry["Id"] in numbers]
-            if attempt < ATTEMPTS:
-                await asyncio.sleep(clients.pause_seconds(attempt))
-        names = ", ".join(sorted({_code(one) for one in failed}))
+            _refuse_faults(failed.values(), what=self._calls.what)
+            left = [entry for entry in left if entry["Id"] in failed]
+            names = {_code(one) for one in failed.values()}
         detail = (
-            f"{self._calls.what} failed {len(left)} of {len(entries)} entries of a batch, {ATTEMPTS} times ({names})."
+            f"{self._calls.what} failed {len(left)} of {len(entries)} entries of a batch, {ATTEMPTS} times "
+            f"({', '.join(sorted(names))})."
         )
         raise errors.TransientError(Reason.QUEUE_UNAVAILABLE, detail)
 
 
-def _refuse_faults(failed: Sequence[Any], *, what: str) -> None:
+def _refuse_faults(failed: Iterable[Any], *, what: str) -> None:
     """An entry that SQS will never take is our doing, or that of whoever set up the queue; trying again is no use."""
     for one in failed:
         code = _code(one)

@@ -6,7 +6,7 @@ user, a password or an unknown name is refused, so that a misspelt setting canno
 
 import urllib.parse
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bloomweaver.domain import errors
 from bloomweaver.domain.reasons import Reason
@@ -60,6 +60,13 @@ def parse(url: str, *, shape: str, options: Collection[str] = ()) -> Address:
     access = Access(**{name: given[name] for name in ACCESS if name in given})
     rest = {name: value for name, value in given.items() if name not in ACCESS}
     return Address(parts.netloc, urllib.parse.unquote(parts.path).strip("/"), access, rest)
+
+
+def in_region(address: Address) -> Access:
+    """The access of a URL whose host is the region."""
+    if address.access.region:
+        raise refused(address.access.region, "the region is the first part of this URL, and cannot be said twice")
+    return replace(address.access, region=address.host)
 
 
 def flag(address: Address, name: str) -> bool:
