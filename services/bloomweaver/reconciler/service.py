@@ -65,6 +65,7 @@ class ReconcilerService:
         self._deployment = deployment
         self._pace = pace
         self._sweep_at: float | None = None
+        self._generations_now: list[Generation] | None = None
         self.sweeper = sweeping.Sweeper(
             healing=healing,
             registry=registry,
@@ -76,6 +77,7 @@ class ReconcilerService:
     async def round(self) -> Report:
         """Every step once."""
         report = Report()
+        self._generations_now = None
         steps: tuple[tuple[str, Callable[[], Awaitable[int]]], ...] = (
             ("hinted", self._hint_stuck),
             ("buried", self._bury),
@@ -112,9 +114,12 @@ class ReconcilerService:
         return spaces
 
     async def _generations(self) -> list[Generation]:
-        """Of all collections, in one read: there may be thousands, and a round comes every few seconds."""
-        uids = [collection.uid for collection in await self._registry.collections()]
-        return list((await self._ledger.snapshot(uids)).generations.values()) if uids else []
+        """Of all collections, read once in a round: there may be thousands, and a round comes every few seconds."""
+        if self._generations_now is None:
+            uids = [collection.uid for collection in await self._registry.collections()]
+            found = (await self._ledger.snapshot(uids)).generations if uids else {}
+            self._generations_now = list(found.values())
+        return self._generations_now
 
     async def _hint_removals(self) -> int:
         return await self._hint_all(lambda: self._healing.removals(limit=self._pace.page))

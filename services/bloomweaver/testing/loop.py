@@ -15,6 +15,8 @@ from typing import Any, TypeVar, TypeVarTuple
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
+_NOTHING = contextvars.Context()
+_SLEPT = vars(asyncio.futures)["_set_result_unless_cancelled"]  # how asyncio.sleep ends
 EPOCH_SECONDS = 1_800_000_000.0
 
 
@@ -58,6 +60,10 @@ class _Call(asyncio.TimerHandle):
         """Whether there is nothing to run any more."""
         return self._cancelled
 
+    def due(self, turn: "list[_Call]") -> None:
+        """Its time has come: it takes part in the turn."""
+        turn.append(self)
+
     def run(self, loop: asyncio.AbstractEventLoop) -> None:
         """Call it; an error is told to the loop's exception handler, as every loop does."""
         try:
@@ -68,21 +74,22 @@ class _Call(asyncio.TimerHandle):
             loop.call_exception_handler({"message": f"{self._callback!r} failed", "exception": error})
 
 
-class _Pause:
-    """Somebody who does nothing but sleep."""
+class _Wake(_Call):
+    """Ends somebody's sleep. The sleeper's own next step is what the order of a turn is drawn for, so this has none."""
 
-    __slots__ = ("_future",)
-
-    def __init__(self, future: asyncio.Future[None]) -> None:
-        self._future = future
+    __slots__ = ()
 
     def over(self) -> bool:
-        """Whether the sleeper was cancelled."""
-        return self._future.done()
+        future: asyncio.Future[object] = self._args[0]
+        return self._cancelled or future.done()
 
-    def run(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Wake the sleeper."""
-        self._future.set_result(None)
+    def due(self, turn: list[_Call]) -> None:
+        if not self.over():
+            self._callback(*self._args)
+
+
+def _wake(future: asyncio.Future[None]) -> None:
+    future.set_result(None)
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
@@ -92,8 +99,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         super().__init__()
         self._virtual_now = 0.0
         self._rng = rng
-        self._turn: list[_Call | _Pause] = []
-        self._timers: list[tuple[float, int, _Call | _Pause]] = []
+        self._turn: list[_Call] = []
+        self._timers: list[tuple[float, int, _Call]] = []
         self._stopping = False
         self._timers_set = 0
         self.turns = 0
@@ -127,26 +134,25 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: contextvars.Context | None = None
     ) -> asyncio.TimerHandle:
         """As BaseEventLoop's, on a heap whose entries compare fast. Timers of one moment keep their order."""
-        handle = _Call(callback, args, context, when)
-        self._timers_set += 1
-        heapq.heappush(self._timers, (when, self._timers_set, handle))
-        return handle
+        return self._set(_Call(callback, args, context, when))
 
     def call_later(
         self, delay: float, callback: Callable[[*Ts], object], *args: *Ts, context: contextvars.Context | None = None
     ) -> asyncio.TimerHandle:
         """See call_at."""
-        when = self._virtual_now + delay
-        handle = _Call(callback, args, context, when)
+        if callback is _SLEPT:
+            return self._set(_Wake(callback, args, context, self._virtual_now + delay))
+        return self._set(_Call(callback, args, context, self._virtual_now + delay))
+
+    def _set(self, timer: _Call) -> _Call:
         self._timers_set += 1
-        heapq.heappush(self._timers, (when, self._timers_set, handle))
-        return handle
+        heapq.heappush(self._timers, (timer.when(), self._timers_set, timer))
+        return timer
 
     def pause(self, seconds: float) -> asyncio.Future[None]:
         """As `asyncio.sleep`, for whoever does nothing but sleep."""
         future: asyncio.Future[None] = asyncio.Future(loop=self)
-        self._timers_set += 1
-        heapq.heappush(self._timers, (self._virtual_now + seconds, self._timers_set, _Pause(future)))
+        self._set(_Wake(_wake, (future,), _NOTHING, self._virtual_now + seconds))
         return future
 
     def _run_once(self) -> None:
@@ -160,13 +166,13 @@ class VirtualLoop(asyncio.BaseEventLoop):
                     raise Deadlock("nothing is ready and no timer is set")
                 self._virtual_now = max(self._virtual_now, timers[0][0])
             while timers and timers[0][0] <= self._virtual_now:
-                self._turn.append(heapq.heappop(timers)[2])
+                heapq.heappop(timers)[2].due(self._turn)
             turn, self._turn = self._turn, []
             if len(turn) > 1:
                 shuffle(turn)
             self.turns += len(turn)
             for handle in turn:
-                if not handle.over():
+                if not handle._cancelled:  # noqa: SLF001 - a loop looks at its handles
                     handle.run(self)
 
     def _write_to_self(self) -> None:

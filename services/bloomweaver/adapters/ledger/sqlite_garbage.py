@@ -27,13 +27,12 @@ _CHUNKS_OF = "DELETE FROM chunk WHERE id BETWEEN ?1 << 20 AND (?1 << 20) + 10485
 def garbage(connection: sqlite3.Connection, *, limit: int, now: float) -> list[healing.Garbage]:
     """Whole documents until `limit` is reached."""
     found: list[healing.Garbage] = []
-    (deployment,) = connection.execute("SELECT name FROM deployment").fetchone()
     for did, cid in connection.execute(_LITTER, (now, limit)).fetchall():
         held = documents.hold_number(connection, cid, did)
         if held is None:
             documents.littered(connection, did, at=None)
             continue
-        litter = list(_litter(connection, held, deployment, now=now))
+        litter = list(_litter(connection, held, now=now))
         again = now + OFFERED_AGAIN_SECONDS if litter else _next_look(held, now=now)
         documents.littered(connection, did, at=again)
         found += litter
@@ -42,9 +41,7 @@ def garbage(connection: sqlite3.Connection, *, limit: int, now: float) -> list[h
     return found
 
 
-def _litter(
-    connection: sqlite3.Connection, held: documents.Held, deployment: str, *, now: float
-) -> Iterator[healing.Garbage]:
+def _litter(connection: sqlite3.Connection, held: documents.Held, *, now: float) -> Iterator[healing.Garbage]:
     key = held.row.key
     revisions = _revisions(connection, held, now=now)
     for seq, blob in revisions.items():
@@ -52,6 +49,7 @@ def _litter(
         yield healing.Garbage(key, blobs, revision=seq)
     builds = _builds(connection, held)
     for pipe, build in builds:
+        (deployment,) = connection.execute("SELECT name FROM deployment").fetchone()
         blob = identity.build_blob_key(deployment, key.collection_uid, pipe=pipe, build=build)
         yield healing.Garbage(key, (blob,), build=(pipe, build))
     if not revisions and not builds and _purgeable(connection, held, now=now):
@@ -108,12 +106,11 @@ def _next_look(held: documents.Held, *, now: float) -> float | None:
 
 def forget(connection: sqlite3.Connection, items: Iterable[healing.Garbage], *, now: float) -> None:
     """Drop what is still garbage."""
-    (deployment,) = connection.execute("SELECT name FROM deployment").fetchone()
     for item in items:
         held = documents.hold(connection, item.key)
         if held is None or not any(
             (item.revision, item.build, item.purge) == (known.revision, known.build, known.purge)
-            for known in _litter(connection, held, deployment, now=now)
+            for known in _litter(connection, held, now=now)
         ):
             continue
         if item.purge:
@@ -181,6 +178,9 @@ def trim(connection: sqlite3.Connection, *, limit: int, now: float) -> int:
     """From the oldest on: ids rise with time, so the scan ends at the first that is young enough."""
     dropped = 0
     for table, kept in (("event", EVENT_KEPT_SECONDS), ("step", STEP_KEPT_SECONDS)):
+        oldest = connection.execute(f"SELECT at FROM {table} ORDER BY id LIMIT 1").fetchone()
+        if oldest is None or oldest[0] >= now - kept:
+            continue
         young = connection.execute(
             f"SELECT id FROM {table} WHERE at >= ? ORDER BY id LIMIT 1", (now - kept,)
         ).fetchone()
