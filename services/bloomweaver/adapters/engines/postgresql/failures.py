@@ -15,6 +15,8 @@ FULL_RETRY_SECONDS = 30.0
 AWAY_RETRY_SECONDS = 2.0
 
 _UNDONE = (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected)
+_MADE_BY_BOTH = frozenset({"document_id", "event_identity"})
+"""Unique indexes that two replicas can meet in; whoever comes second finds the row in its next try."""
 _MIGRATE = "Run bloomweaver migrate."
 _REFUSED = (
     # By the server's own words, for a connection that is refused comes without a code.
@@ -28,6 +30,8 @@ _REFUSED = (
 
 def is_undone(error: psycopg.Error) -> bool:
     """Whether the server rolled it back only because of others, so that it can simply be done again."""
+    if isinstance(error, psycopg.errors.UniqueViolation):
+        return error.diag.constraint_name in _MADE_BY_BOTH
     return isinstance(error, _UNDONE)
 
 
