@@ -87,8 +87,8 @@ async def look(tx: engine.Transaction, keys: Sequence[DocumentKey]) -> list[ledg
     by_did = dict(found.values())
     dids = arrays.numbers(by_did)
     versions: dict[int, list[Version]] = {did: [] for did in by_did}
-    for record in await tx.rows(_VERSIONS, (dids,)):
-        versions[record[0]].append(loading.version_of(by_did[record[0]].key, record))
+    for built in await tx.rows(_VERSIONS, (dids,)):
+        versions[built[0]].append(loading.version_of(by_did[built[0]].key, built))
     revisions = await _revisions(tx, by_did, versions)
     looks: list[ledger.Look | None] = []
     for key in keys:
@@ -97,8 +97,8 @@ async def look(tx: engine.Transaction, keys: Sequence[DocumentKey]) -> list[ledg
             continue
         did, row = found[key]
         stored = collections[key.collection_uid]
-        built, sent = tuple(versions[did]), tuple(revisions[did])
-        looks.append(ledger.Look(tx.now, stored.collection, stored.generation, row, built, sent))
+        of_it = (row, tuple(versions[did]), tuple(revisions[did]))
+        looks.append(ledger.Look(tx.now, stored.collection, stored.generation, *of_it))
     return looks
 
 
