@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 DATABASES = ("mem", "sqlite")
 QUEUES = ("mem", "sqlite")
 BLOBS = ("mem", "file")
-VECTORS = ("mem", "sqlite")
+VECTORS = ("mem", "sqlite", "pinecone")
 STORES = ("mem", "sqlite")
 BLOBS_FOLDER = "blobs"
 
@@ -33,6 +33,10 @@ class Recorder(Protocol):
     def count_receive(self, queue: str, outcome: str) -> None: ...
     def set_queue(self, queue: str, *, messages: Mapping[str, int], oldest_age_seconds: float) -> None: ...
     def observe_store(self, backend: str, op: str, *, outcome: str, seconds: float) -> None: ...
+
+
+class _VectorServer(vectors.Vectors, Protocol):
+    async def aclose(self) -> None: ...
 
 
 class Sealer(Protocol):
@@ -249,11 +253,24 @@ async def _vectors(url: str, engines: _Engines, stack: contextlib.AsyncExitStack
         from bloomweaver.adapters.vectors import memory
 
         return memory.MemoryVectors()
+    if (server := await _vector_server(url)) is not None:
+        stack.push_async_callback(server.aclose)
+        return server
     from bloomweaver.adapters.vectors import sqlite
 
     opened = sqlite.SqliteVectors(await engines.of(url))
     stack.callback(opened.close)
     return opened
+
+
+async def _vector_server(url: str) -> "_VectorServer | None":
+    """A store for vectors alone; nothing is sent to it before its first use."""
+    scheme = url.partition("://")[0]
+    if scheme == "pinecone":
+        from bloomweaver.adapters.vectors import pinecone
+
+        return await pinecone.open_vectors(url)
+    return None
 
 
 def _scheme(url: str, *, known: Iterable[str], what: str) -> str:

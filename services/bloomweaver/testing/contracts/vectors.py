@@ -16,6 +16,7 @@ from bloomweaver.ports import vectors as ports
 NAMESPACE = "dep.c0ffee.0123456789abcdef"
 PIPE = "0123456789abcdef"
 DIMENSION = 8
+PAUSE_SECONDS = 0.02
 
 
 def unit(*values: float) -> ports.Vector:
@@ -160,11 +161,8 @@ class VectorsContract:
             return
         for number, each in enumerate(random_records(20)):
             written = await vectors.upsert(NAMESPACE, [each])
-            found = await vectors.query(NAMESPACE, unit(1), k=50)
             assert written is not None
-            assert found.position is not None
-            assert found.position >= written
-            assert len(found.matches) == number + 1
+            await self.until(lambda: self.reaches(vectors, written, count=number + 1))  # noqa: B023 - awaited here
 
     async def test_positions_never_go_back(self, vectors: ports.Vectors) -> None:
         if not vectors.capabilities.read_barrier:
@@ -227,11 +225,20 @@ class VectorsContract:
 
     async def until(self, holds: Callable[[], Awaitable[bool]]) -> None:
         """Ask until it holds; at once for a store with a read barrier."""
-        for _ in range(int(self.patience_seconds * 10)):
+        for _ in range(int(self.patience_seconds / PAUSE_SECONDS)):
             if await holds():
                 return
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(PAUSE_SECONDS)
         assert await holds()
+
+    async def reaches(self, vectors: ports.Vectors, position: int, *, count: int) -> bool:
+        """Whether a query has come as far as a position; one that says so finds all that was written up to there."""
+        found = await vectors.query(NAMESPACE, unit(1), k=50)
+        assert found.position is not None
+        if found.position < position:
+            return False
+        assert len(found.matches) == count
+        return True
 
     async def finds(self, vectors: ports.Vectors, records: Sequence[ports.Record]) -> bool:
         """Whether a query for everything finds exactly these."""

@@ -1,0 +1,38 @@
+"""The wire fake of Pinecone answers as its description says, whatever it is sent."""
+
+import time
+from typing import Any
+
+import hypothesis
+import pytest
+import schemathesis
+from schemathesis.python import asgi
+from schemathesis.specs.openapi import checks
+
+from bloomweaver.testing.pinecone_wire import description, service, serving
+
+SCHEMA = schemathesis.openapi.from_dict(description.document())
+CHECKS = (
+    schemathesis.checks.not_a_server_error,
+    checks.status_code_conformance,
+    checks.content_type_conformance,
+    checks.response_schema_conformance,
+    checks.negative_data_rejection,
+    checks.missing_required_header,
+    checks.unsupported_method,
+)
+
+
+@pytest.fixture(scope="module")
+def wire():
+    held = service.Service(dimension=1, clock=time.monotonic)
+    held.upsert({"vectors": [{"id": "a/1/b/0", "values": [1.0]}], "namespace": "there"}, size_bytes=100)
+    application: Any = serving.application(held)
+    with asgi.get_client(application) as client:
+        yield client
+
+
+@SCHEMA.parametrize()
+@hypothesis.settings(max_examples=15, suppress_health_check=list(hypothesis.HealthCheck))
+def test_answers_are_as_described(case, wire):
+    case.call_and_validate(session=wire, headers={"Api-Key": "any"}, checks=CHECKS)
