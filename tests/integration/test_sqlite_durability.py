@@ -168,3 +168,37 @@ async def test_a_write_that_raises_undoes_itself_alone(tmp_path):
         answers = await asyncio.gather(*writes, return_exceptions=True)
         assert [isinstance(answer, LookupError) for answer in answers] == [n % 3 == 0 for n in range(30)]
         assert await database.registry.tenants() == [f"t{n:02}" for n in range(30) if n % 3]
+
+
+async def test_items_of_one_function_share_its_call_and_one_that_raises_fails_alone(tmp_path):
+    calls = []
+
+    def add(connection, names):
+        calls.append(len(names))
+        for name in names:
+            connection.execute("INSERT INTO tenant VALUES (?, 0)", (name,))
+        if "bad" in names:
+            raise LookupError
+        return [name.upper() for name in names]
+
+    async with databases.opened(f"sqlite:///{tmp_path}/ledger.db", databases.clock()) as database:
+        names = [f"t{n:02}" for n in range(20)]
+        assert await asyncio.gather(*(database.engine.write_item(add, name) for name in names)) == [
+            n.upper() for n in names
+        ]
+        assert max(calls) > 1
+        mixed = [database.engine.write_item(add, name) for name in ("u1", "bad", "u2")]
+        answers = await asyncio.gather(*mixed, return_exceptions=True)
+        assert [type(answer) for answer in answers] == [str, LookupError, str]
+        assert await database.registry.tenants() == [*names, "u1", "u2"]
+
+
+async def test_the_log_comes_into_the_file_beside_the_commits(tmp_path):
+    def fill(connection):
+        connection.executemany("INSERT INTO tenant VALUES (?, 0)", ((f"t{n:09}",) for n in range(20_000)))
+
+    async with databases.opened(f"sqlite:///{tmp_path}/ledger.db", databases.clock()) as database:
+        await database.engine.write(fill)
+        async with asyncio.timeout(20):
+            while (tmp_path / "ledger.db").stat().st_size < 300_000:
+                await asyncio.sleep(0.01)

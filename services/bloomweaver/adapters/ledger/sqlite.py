@@ -24,10 +24,7 @@ class SqliteLedger:
 
     async def accept(self, changes: Sequence[Change]) -> list[Accepted | Rejected]:
         """See the port. One commit for all, shared with other callers'."""
-        now = self._now()
-        return await self._engine.write(
-            lambda connection: [sqlite_accepting.accept(connection, change, now=now) for change in changes]
-        )
+        return await self._engine.write_item(sqlite_accepting.accept, sqlite_accepting.Offer(changes, self._now()))
 
     async def event(self, uid: CollectionUid, *, source: str, event_id: str) -> StoredEvent | None:
         """See the port."""

@@ -4,6 +4,7 @@ Invariants: `save` writes with the row the lane that it waits in and when the re
 row can leave it waiting unseen (R12); and every change of `live` takes the next value of the flip counter (R11).
 """
 
+import json
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -26,20 +27,24 @@ _COLLECTION_BY_NAME = f"SELECT {rows.COLLECTION} FROM collection WHERE tenant = 
 _COLLECTION_BY_UID = f"SELECT {rows.COLLECTION} FROM collection WHERE uid = ? AND deleted_at IS NULL"
 _COLLECTION_BY_CID = f"SELECT {rows.COLLECTION} FROM collection WHERE cid = ? AND deleted_at IS NULL"
 _DOCUMENT = f"SELECT {rows.DOCUMENT} FROM document WHERE cid = ? AND doc = ?"
+_DOCUMENTS = (
+    f"SELECT {rows.of('d', rows.DOCUMENT)} FROM json_each(?) AS wanted"
+    " CROSS JOIN document AS d ON d.cid = ? AND d.doc = wanted.value"
+)
 _DOCUMENT_BY_DID = f"SELECT {rows.DOCUMENT} FROM document WHERE did = ?"
 _VERSIONS = f"SELECT {rows.VERSION} FROM version WHERE did = ?"
 _REVISION = f"SELECT {rows.REVISION} FROM revision WHERE seq = ?"
-_INSERT = (
-    "INSERT INTO document (cid, doc, seq, src, fsrc, tomb, live, content_hash, meta_hash, started, attempts, next_try,"
-    " reason, detail, failed, first_failure_at, last_failure_at, accepted_at, hinted_at, hints, shown_at, state,"
-    " lane, due_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+INSERT = (
+    "INSERT INTO document (did, cid, doc, seq, src, fsrc, tomb, live, content_hash, meta_hash, started, attempts,"
+    " next_try, reason, detail, failed, first_failure_at, last_failure_at, accepted_at, hinted_at, hints,"
+    " shown_at, state, lane, due_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 )
 _UPDATE = (
     "UPDATE document SET seq = ?, src = ?, fsrc = ?, tomb = ?, live = ?, content_hash = ?, meta_hash = ?, started = ?,"
     " attempts = ?, next_try = ?, reason = ?, detail = ?, failed = ?, first_failure_at = ?, last_failure_at = ?,"
     " accepted_at = ?, hinted_at = ?, hints = ?, shown_at = ?, state = ?, lane = ?, due_at = ? WHERE did = ?"
 )
-_STEP = (
+INSERT_STEP = (
     "INSERT INTO step (did, at, seq, pipe, step, reason, detail, actor, request_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
@@ -95,6 +100,15 @@ def hold_in(connection: sqlite3.Connection, stored: rows.StoredCollection, docum
     return _held(connection, stored, connection.execute(_DOCUMENT, (stored.cid, document_id)).fetchone())
 
 
+def hold_several(
+    connection: sqlite3.Connection, stored: rows.StoredCollection, document_ids: Iterable[str]
+) -> dict[str, Held]:
+    """Those of these documents that are there."""
+    records = connection.execute(_DOCUMENTS, (json.dumps(list(document_ids)), stored.cid)).fetchall()
+    found = (_held(connection, stored, record) for record in records)
+    return {held.row.key.document_id: held for held in found if held is not None}
+
+
 def hold_number(connection: sqlite3.Connection, cid: int, did: int) -> Held | None:
     """The document of that number, where its collection is still there."""
     stored = collection_by_cid(connection, cid)
@@ -127,12 +141,11 @@ def source(connection: sqlite3.Connection, seq: int) -> int:
     return 0 if record is None else int(record[0])
 
 
-def insert(connection: sqlite3.Connection, stored: rows.StoredCollection, row: Row) -> tuple[int, tuple[Step, ...]]:
-    """A new document; its number, and where it goes next."""
+def fresh(stored: rows.StoredCollection, row: Row, did: int) -> tuple[rows.Record, tuple[Step, ...]]:
+    """A new document for `INSERT`, and where it goes next."""
     following = steps.next_steps(row, (), stored.generation)
     lane, due_at = _waiting(row, following, [])
-    values = (stored.cid, row.key.document_id, *rows.row_values(row), lane, due_at)
-    return connection.execute(_INSERT, values).lastrowid or 0, following
+    return (did, stored.cid, row.key.document_id, *rows.row_values(row), lane, due_at), following
 
 
 def save(connection: sqlite3.Connection, held: Held, *, was_live: int) -> tuple[Step, ...]:
@@ -243,7 +256,9 @@ def flip_what_waits(connection: sqlite3.Connection, held: Held, *, now: float) -
 
 def note(connection: sqlite3.Connection, did: int, step: history.TimelineStep) -> None:
     """A line of the timeline."""
-    connection.execute(
-        _STEP,
-        (did, step.at, step.seq, step.pipe, step.step, step.reason, step.detail, step.actor, step.request_id),
-    )
+    connection.execute(INSERT_STEP, step_record(did, step))
+
+
+def step_record(did: int, step: history.TimelineStep) -> rows.Record:
+    """For `INSERT_STEP`."""
+    return (did, step.at, step.seq, step.pipe, step.step, step.reason, step.detail, step.actor, step.request_id)

@@ -12,10 +12,10 @@ import concurrent.futures
 import contextlib
 import queue
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol, TypeVar
 
-from bloomweaver.adapters.engines.sqlite import connections, failures, group_commit, migrations
+from bloomweaver.adapters.engines.sqlite import checkpoints, connections, failures, group_commit, migrations
 from bloomweaver.domain import errors
 from bloomweaver.domain.reasons import Reason
 from bloomweaver.ports import clock as clocks
@@ -25,7 +25,9 @@ FILE_URL = "sqlite:///"
 READERS = 4
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 Work = Callable[[sqlite3.Connection], T]
+WorkOnItems = Callable[[sqlite3.Connection, Sequence[Item]], Sequence[T]]
 
 
 class Engine(Protocol):
@@ -36,6 +38,10 @@ class Engine(Protocol):
 
     async def write(self, work: Work[T]) -> T:
         """Run it in a transaction, durable when this returns; its exception undoes it and is raised here."""
+        ...
+
+    async def write_item(self, work: WorkOnItems[Item, T], item: Item) -> T:
+        """The same for one item: callers with the same function that share a commit share a call of it."""
         ...
 
     async def read(self, work: Work[T]) -> T:
@@ -68,6 +74,10 @@ class MemoryEngine:
         connection.execute("COMMIT")
         return value
 
+    async def write_item(self, work: WorkOnItems[Item, T], item: Item) -> T:
+        """See Engine."""
+        return await self.write(lambda connection: work(connection, [item])[0])
+
     async def read(self, work: Work[T]) -> T:
         """See Engine."""
         return work(self._connection)
@@ -89,7 +99,8 @@ class FileEngine:
         self.nonces = nonces
         self._path = path
         self._writer = _opened(path, now=clock.now())
-        self._commits = group_commit.GroupCommit(self._writer, path=path)
+        self._checkpoints = checkpoints.Checkpoints(path, changed_rows=lambda: self._writer.total_changes)
+        self._commits = group_commit.GroupCommit(self._writer, path=path, on_commit=self._checkpoints.noted)
         self._threads = concurrent.futures.ThreadPoolExecutor(READERS, thread_name_prefix="sqlite-reader")
         self._readers: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue()
         self._opened: list[sqlite3.Connection] = []
@@ -97,6 +108,11 @@ class FileEngine:
     async def write(self, work: Work[T]) -> T:
         """See Engine."""
         value: T = await self._commits.submit(work)
+        return value
+
+    async def write_item(self, work: WorkOnItems[Item, T], item: Item) -> T:
+        """See Engine."""
+        value: T = await self._commits.submit_item(work, item)
         return value
 
     async def read(self, work: Work[T]) -> T:
@@ -111,6 +127,7 @@ class FileEngine:
     async def close(self) -> None:
         """Finish what was begun, then let the file go."""
         await self._commits.stop()
+        await asyncio.get_running_loop().run_in_executor(None, self._checkpoints.stop)
         await asyncio.get_running_loop().run_in_executor(None, self._threads.shutdown)
         for connection in self._opened:
             connection.close()

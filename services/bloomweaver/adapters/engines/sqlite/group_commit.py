@@ -8,7 +8,7 @@ import asyncio
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,19 +20,23 @@ BATCH_WRITES = 256
 
 @dataclass(slots=True)
 class _Job:
-    write: Callable[[sqlite3.Connection], Any]
+    """items: what `write` is called with beside the connection, where it takes several at once."""
+
+    write: Callable[..., Any]
     future: asyncio.Future[Any]
     outside: bool = False
+    items: list[Any] | None = None
     value: Any = None
     error: BaseException | None = None
 
 
 class GroupCommit:
-    """Owns the writing connection from `start` to `stop`."""
+    """Owns the writing connection from `start` to `stop`. on_commit: called after each, on the writer's thread."""
 
-    def __init__(self, connection: sqlite3.Connection, *, path: str) -> None:
+    def __init__(self, connection: sqlite3.Connection, *, path: str, on_commit: Callable[[], None]) -> None:
         self._connection = connection
         self._path = path
+        self._on_commit = on_commit
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="sqlite-writer", daemon=True)
@@ -42,6 +46,14 @@ class GroupCommit:
         """The future of a write; its result is there after the commit. outside: of any transaction."""
         future: asyncio.Future[Any] = self._loop.create_future()
         self._jobs.put(_Job(write, future, outside))
+        return future
+
+    def submit_item(
+        self, write: Callable[[sqlite3.Connection, Sequence[Any]], Sequence[Any]], item: Any
+    ) -> asyncio.Future[Any]:
+        """The same for one item: those of one `write` that share a commit share a call, which gives as many results."""
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._jobs.put(_Job(write, future, items=[item]))
         return future
 
     async def stop(self) -> None:
@@ -67,6 +79,7 @@ class GroupCommit:
                     if job.outside:
                         self._perform_outside(job)
                 self._loop.call_soon_threadsafe(_resolve, batch)
+                self._on_commit()
 
     def _commit(self, batch: list[_Job]) -> None:
         """Run the batch in one transaction. Whatever goes wrong with it as a whole is every caller's error."""
@@ -75,8 +88,10 @@ class GroupCommit:
         connection = self._connection
         try:
             connection.execute("BEGIN IMMEDIATE")
-            for job in batch:
-                self._perform(job, alone=len(batch) == 1)
+            for jobs in _together(batch):
+                if len(jobs) == 1 or not self._perform_together(jobs):
+                    for job in jobs:
+                        self._perform(job, alone=len(batch) == 1)
             if connection.in_transaction:
                 connection.execute("COMMIT")
         except sqlite3.Error as error:
@@ -92,12 +107,30 @@ class GroupCommit:
         except sqlite3.Error as error:
             job.error = _told(error, path=self._path)
 
+    def _perform_together(self, jobs: list[_Job]) -> bool:
+        """One call for all; False, and nothing done, where it raises: then each has to be tried by itself."""
+        connection = self._connection
+        connection.execute("SAVEPOINT one")
+        try:
+            values = jobs[0].write(connection, [item for job in jobs for item in job.items or ()])
+        except BaseException:  # whose it is comes out when each is tried by itself
+            if not connection.in_transaction:
+                raise
+            connection.execute("ROLLBACK TO one")
+            return False
+        finally:
+            if connection.in_transaction:
+                connection.execute("RELEASE one")
+        for job, value in zip(jobs, values, strict=True):
+            job.value = value
+        return True
+
     def _perform(self, job: _Job, *, alone: bool) -> None:
         connection = self._connection
         if not alone:
             connection.execute("SAVEPOINT one")
         try:
-            job.value = job.write(connection)
+            job.value = job.write(connection) if job.items is None else job.write(connection, job.items)[0]
         except BaseException as error:  # handed to the caller whole, whatever it is
             if not connection.in_transaction:  # SQLite itself rolled back (full disk, I/O): all of the batch is lost
                 raise
@@ -105,6 +138,20 @@ class GroupCommit:
             connection.execute("ROLLBACK" if alone else "ROLLBACK TO one")
         if not alone:
             connection.execute("RELEASE one")
+
+
+def _together(batch: list[_Job]) -> list[list[_Job]]:
+    """Jobs that one call can do; all else by itself, in the order submitted."""
+    found: list[list[_Job]] = []
+    shared: dict[Callable[..., Any], list[_Job]] = {}
+    for job in batch:
+        if job.items is None or job.write not in shared:
+            found.append([job])
+            if job.items is not None:
+                shared[job.write] = found[-1]
+        else:
+            shared[job.write].append(job)
+    return found
 
 
 def _told(error: BaseException, *, path: str) -> BaseException:
