@@ -335,6 +335,17 @@ def retry_delay(attempts: int) -> float | None:
     return RETRY_DELAYS_SECONDS[attempts - 1]
 
 
+def counted_lately(row: Row, *, now: float) -> float:
+    """Seconds until the try that the last counted failure set is due; 0 where none is awaited.
+
+    A hint may be received twice at once, and both receipts fail: that is one try. A postponement is no try, so what it
+    does to `next_try` changes nothing here.
+    """
+    if not row.attempts or row.last_failure_at is None:
+        return 0.0
+    return max(0.0, row.last_failure_at + (retry_delay(row.attempts) or 0.0) - now)
+
+
 def hint_delay(hints: int) -> float:
     """Seconds that the reconciler waits before it hints again: 1, 2, 4 … 60 minutes (R12)."""
     return min(60.0 * 2.0 ** min(hints, 10), MAX_HINT_DELAY_SECONDS)

@@ -196,6 +196,8 @@ class Ledger(Protocol):
     async def fail(self, failure: Failure) -> float | None:
         """Counts; gives the seconds until the next try, None when it failed for good. Ignored if the row moved on.
 
+        Once per try: before the try that the last failure set is due, only a permanent one counts
+        (`steps.counted_lately`).
         For good in the active pipeline: the row is `failed`; elsewhere only that pipeline's version is.
         """
         ...

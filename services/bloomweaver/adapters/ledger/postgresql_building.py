@@ -155,6 +155,8 @@ async def fail(tx: engine.Transaction, failure: ledger.Failure) -> float | None:
 
 def _fail(batch: documents.Batch, held: documents.Held, failure: ledger.Failure) -> float | None:
     now, row = batch.now, held.row
+    if not failure.permanent and (left := steps.counted_lately(row, now=now)):
+        return left
     attempts = row.attempts + 1
     first = now if row.first_failure_at is None else row.first_failure_at
     delay = None if failure.permanent else steps.retry_delay(attempts)

@@ -185,6 +185,8 @@ def fail(connection: sqlite3.Connection, failure: ledger.Failure, *, now: float)
     if held is None or not _wanted(held, failure):
         return None
     row = held.row
+    if not failure.permanent and (left := steps.counted_lately(row, now=now)):
+        return left
     attempts = row.attempts + 1
     first = now if row.first_failure_at is None else row.first_failure_at
     delay = None if failure.permanent else steps.retry_delay(attempts)

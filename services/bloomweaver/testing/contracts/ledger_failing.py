@@ -18,11 +18,39 @@ class Failing:
 
     async def test_a_document_fails_after_its_tries(self, w: world.World) -> None:
         seq = await w.put()
-        delays = [await w.ledger.fail(self.failure(w, seq)) for _ in range(5)]
+        delays = []
+        for _ in range(5):
+            delays.append(await w.ledger.fail(self.failure(w, seq)))
+            w.time.advance(delays[-1] or 0.0)
         row = await w.row()
         assert delays == [1.0, 5.0, 30.0, 120.0, None]
         assert (row.state, row.reason, row.detail, row.attempts) == (State.FAILED, Reason.EMBEDDING_FAILED, "why", 5)
-        assert (row.next_try, row.first_failure_at) == (None, w.time.now())
+        assert (row.next_try, row.first_failure_at, row.last_failure_at) == (None, w.time.now() - 156, w.time.now())
+
+    async def test_two_receipts_of_one_hint_that_fail_are_one_try(self, w: world.World) -> None:
+        seq = await w.put()
+        assert await w.ledger.fail(self.failure(w, seq)) == 1.0
+        before = await w.row()
+        w.time.advance(0.25)
+        assert await w.ledger.fail(self.failure(w, seq)) == 0.75
+        assert await w.row() == before
+        w.time.advance(0.75)
+        assert await w.ledger.fail(self.failure(w, seq)) == 5.0
+        assert (await w.row()).attempts == 2
+
+    async def test_a_failure_counts_whatever_was_postponed_before(self, w: world.World) -> None:
+        seq = await w.put()
+        await w.ledger.postpone([w.key()], seq=seq, reason=Reason.THROTTLED, delay_seconds=90.0)
+        assert await w.ledger.fail(self.failure(w, seq)) == 1.0
+        await w.ledger.postpone([w.key()], seq=seq, reason=Reason.THROTTLED, delay_seconds=90.0)
+        w.time.advance(1.0)
+        assert await w.ledger.fail(self.failure(w, seq)) == 5.0
+
+    async def test_a_permanent_failure_between_two_tries_is_final(self, w: world.World) -> None:
+        seq = await w.put()
+        await w.ledger.fail(self.failure(w, seq))
+        assert await w.ledger.fail(self.failure(w, seq, permanent=True)) is None
+        assert (await w.row()).state is State.FAILED
 
     async def test_a_permanent_failure_is_final_at_once(self, w: world.World) -> None:
         seq = await w.put()
