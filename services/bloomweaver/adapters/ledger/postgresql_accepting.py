@@ -208,8 +208,7 @@ def _apply(
     if row is None:
         return ()
     if held is None:
-        held = documents.add(desk.batch, stored, row, did=did)
-        following = steps.next_steps(row, (), stored.generation)
+        held, following = documents.add(desk.batch, stored, row, did=did)
     else:
         following = _update(desk, held, row, decision)
     if decision.affirms is not None:

@@ -6,30 +6,36 @@ The driver would adapt every element by itself, which for the accept path takes 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-Literal = Callable[[Iterable[Any]], str]
+Values = Sequence[Any]
+Literal = Callable[[Values], str]
 
 
 def numbers(values: Iterable[float | None]) -> str:
     """Integers and floats."""
-    return "{" + ",".join("NULL" if value is None else repr(value) for value in values) + "}"
+    return "{" + ",".join(map(repr, values)).replace("None", "NULL") + "}"
 
 
 def flags(values: Iterable[bool]) -> str:
     """Booleans."""
-    return "{" + ",".join("t" if value else "f" for value in values) + "}"
+    return "{" + ",".join(map(repr, values)) + "}"
 
 
 def texts(values: Iterable[str | None]) -> str:
     """Strings. Every one is quoted, so that none reads as NULL or as structure."""
-    return "{" + ",".join("NULL" if value is None else _quoted(value) for value in values) + "}"
+    given: Sequence[Any] = values if isinstance(values, tuple | list) else list(values)
+    missing = given.count(None)
+    if not given or missing == len(given):
+        return "{" + ",".join(["NULL"] * missing) + "}"
+    if not missing:
+        joined = '","'.join(given)
+        if "\\" not in joined and joined.count('"') == 2 * (len(given) - 1):
+            return f'{{"{joined}"}}'
+    return "{" + ",".join("NULL" if value is None else _quoted(value) for value in given) + "}"
 
 
 def _quoted(value: str) -> str:
-    if "\\" in value:
-        value = value.replace("\\", "\\\\")
-    if '"' in value:
-        value = value.replace('"', '\\"')
-    return f'"{value}"'
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 LITERALS: Mapping[str, Literal] = {

@@ -31,6 +31,7 @@ STEPS_KEPT = 50
 class Held:
     """A document under the transaction's lock. `row` and `versions` change as decisions are taken.
 
+    following: where it goes next, if that is known of the row and the versions as they are.
     sources: (src, accepted_at) of the revisions that versions and `live` name, as far as they were loaded.
     remove_at: of the versions that were changed here. dirty: the row has to be written.
     """
@@ -46,6 +47,7 @@ class Held:
     flipped: bool = False
     litters_below: bool = False
     trims: bool = False
+    following: tuple[Step, ...] | None = None
     sources: dict[int, tuple[int, float]] = field(default_factory=dict)
     revisions: dict[int, Revision] = field(default_factory=dict)
     changed: dict[tuple[int, Pipe], float | None] = field(default_factory=dict)
@@ -81,24 +83,27 @@ class Batch:
         self.new_steps.append((held.did, step))
 
 
-def add(batch: Batch, stored: rows.StoredCollection, row: Row, *, did: int) -> Held:
-    """A new document."""
-    held = Held(did, stored, row, [], is_new=True, dirty=True)
+def add(batch: Batch, stored: rows.StoredCollection, row: Row, *, did: int) -> tuple[Held, tuple[Step, ...]]:
+    """A new document, and where it goes next."""
+    held = Held(did, stored, row, [], is_new=True)
     batch.held[row.key] = held
-    return held
+    return held, save(held, was_live=row.live)
 
 
 def save(held: Held, *, was_live: int) -> tuple[Step, ...]:
     """The row is written as it is now; where it goes next."""
     held.dirty = True
     held.flipped = held.flipped or held.row.live != was_live
-    return steps.next_steps(held.row, held.versions, held.generation)
+    held.following = steps.next_steps(held.row, held.versions, held.generation)
+    return held.following
 
 
 def waiting(held: Held) -> tuple[str | None, float | None]:
     """(lane, due_at): where it waits, and when it is due for a hint."""
     row = held.row
-    following = steps.next_steps(row, held.versions, held.generation)
+    following = held.following
+    if following is None:
+        following = steps.next_steps(row, held.versions, held.generation)
     if row.tomb:
         # The second removal is days and minutes after; `removals` gives it. Here is only what was not removed at all.
         unremoved = any(v.state is not VersionState.GONE and not v.removals for v in held.versions)
@@ -122,6 +127,7 @@ def put_version(held: Held, version: Version, *, remove_at: float | None = None)
     """A new version, or one as it is now. remove_at: when its vectors go, if it is dead."""
     assert (version.state is VersionState.DEAD) == (remove_at is not None)
     name = (version.seq, version.pipe)
+    held.following = None
     held.dropped.discard(name)
     held.changed[name] = remove_at
     known = [(v.seq, v.pipe) for v in held.versions]
@@ -134,6 +140,7 @@ def put_version(held: Held, version: Version, *, remove_at: float | None = None)
 def drop_versions(held: Held, doomed: Iterable[Version]) -> None:
     """They were never there."""
     names = {(v.seq, v.pipe) for v in doomed}
+    held.following = None
     held.dropped |= names
     for name in names:
         held.changed.pop(name, None)
