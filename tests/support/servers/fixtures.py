@@ -70,6 +70,20 @@ def dynamodb_server() -> Iterator[processes.Server]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def elasticmq_server() -> Iterator[processes.Server]:
+    """In memory; a test makes queues below a prefix of its own."""
+    with session("elasticmq") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def versitygw_server() -> Iterator[processes.Server]:
+    """A folder that goes with it; a test makes a bucket of its own."""
+    with session("versitygw") as server:
+        yield server
+
+
 @pytest.fixture
 def postgresql_store_url(postgresql_databases) -> Iterator[str]:
     """A database that holds every table of ours, and in them what migrating leaves."""

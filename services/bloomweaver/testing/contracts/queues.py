@@ -152,21 +152,25 @@ class QueuesContract:
     ) -> None:
         await queues.send(QUEUE, hints(1))
         for receives in range(1, ports.MAX_RECEIVES + 1):
-            assert [delivery.receives for delivery in await take(queues)] == [receives]
-            await pass_time(VISIBILITY_SECONDS + 1)
+            found = await take(queues)
+            assert [delivery.receives for delivery in found] == [receives]
+            if receives in (1, ports.MAX_RECEIVES):  # however a receive ends, it counts
+                await pass_time(VISIBILITY_SECONDS + 1)
+            else:
+                await queues.release(QUEUE, found)
         assert await take(queues) == []
         assert await depth(queues) == ports.Depth(dead=1)
         assert [delivery.hint for delivery in await queues.dead(QUEUE, limit=10)] == hints(1)
 
-    async def test_a_dead_hint_does_not_hold_up_the_others(self, queues: ports.Queues, pass_time: PassTime) -> None:
-        await self._kill(queues, pass_time, hints(3))
+    async def test_a_dead_hint_does_not_hold_up_the_others(self, queues: ports.Queues) -> None:
+        await self._kill(queues, hints(3))
         await queues.send(QUEUE, hints(3, first=3))
         assert {delivery.hint for delivery in await take(queues, limit=3)} == set(hints(3, first=3))
 
     async def test_dead_letters_are_given_once_a_minute_until_acked(
         self, queues: ports.Queues, pass_time: PassTime
     ) -> None:
-        await self._kill(queues, pass_time, hints(3))
+        await self._kill(queues, hints(3))
         first = await queues.dead(QUEUE, limit=2)
         second = await queues.dead(QUEUE, limit=2)
         assert {delivery.hint for delivery in (*first, *second)} == set(hints(3))
@@ -227,9 +231,8 @@ class QueuesContract:
         assert received == Counter(sent)
         assert (await depth(queues)).total == 0
 
-    async def _kill(self, queues: ports.Queues, pass_time: PassTime, doomed: Sequence[Hint]) -> None:
+    async def _kill(self, queues: ports.Queues, doomed: Sequence[Hint]) -> None:
         await queues.send(QUEUE, doomed)
         for _ in range(ports.MAX_RECEIVES + 1):
-            await take(queues)
-            await pass_time(VISIBILITY_SECONDS + 1)
+            await queues.release(QUEUE, await take(queues))
         assert (await depth(queues)).dead == len(doomed)
