@@ -16,7 +16,8 @@ FULL = Hint(
     Pipe("0123456789abcdef"),
     "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
 )
-MESSAGES = {"bare": BARE, "full": FULL}
+RENEWED = Hint(TenantId("acme"), CollectionUid("c0ffee"), DocumentId("leave-policy"), 7, unanswered=3)
+MESSAGES = {"bare": BARE, "full": FULL, "renewed": RENEWED}
 
 
 @pytest.mark.parametrize("name", MESSAGES)

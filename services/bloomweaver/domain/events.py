@@ -107,7 +107,11 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """A message: "look at this document". It never says what to do; the row does."""
+    """A message: "look at this document". It never says what to do; the row does.
+
+    unanswered: how many receipts of it, and of those that it took the place of, ended without a word: their reader may
+    have died of the document.
+    """
 
     tenant: TenantId
     collection_uid: CollectionUid
@@ -115,6 +119,7 @@ class Hint:
     seq: int
     pipe: Pipe | None = None
     traceparent: str | None = None
+    unanswered: int = 0
 
     @property
     def key(self) -> DocumentKey:

@@ -22,6 +22,8 @@ from bloomweaver.ports import blobs, clock, embedders, ledger, queues
 
 UNAVAILABLE_RETRY_SECONDS = 30.0
 REUSED_BUILDS = 3
+COUNTED_RECEIPTS = queues.MAX_RECEIVES // 2
+"""From so many receipts without an answer on, each further try is counted before it is made."""
 
 Vector: TypeAlias = embedders.Vectors
 Split: TypeAlias = Callable[[], Sequence[chunking.Chunk]]
@@ -103,6 +105,8 @@ class EmbedderService:
         if pipeline.revision not in self._extraction.revisions:
             detail = f"No embedder of this release runs revision {pipeline.revision}."
             raise TransientError(Reason.PIPELINE_UNAVAILABLE, detail, retry_after_seconds=UNAVAILABLE_RETRY_SECONDS)
+        if hint.unanswered >= COUNTED_RECEIPTS and not await self._may_read(look, step):
+            return
         chunks = await self._chunks(revision, pipeline)
         known = await self._known_vectors(look.versions, pipeline, chunks)
         rows = await self._vectors(chunks, known, owner=hint.tenant)
@@ -110,6 +114,18 @@ class EmbedderService:
         matrix = np.stack(rows).astype("<f4", copy=False).tobytes() if rows else b""
         build = builds.Build(dimension, tuple(chunk.hash for chunk in chunks), matrix)
         await self._record(hint, look, step, chunks=chunks, build=build, known=known)
+
+    async def _may_read(self, look: ledger.Look, step: Step) -> bool:
+        """Readers died of it, perhaps: count the try before it is made, for afterwards there may be nobody to do so.
+
+        Counting on the row alone bounds how many die where readers that cannot run the pipeline renew the hint.
+        """
+        detail = "Workers crashed on this document again and again."
+        if steps.counted_lately(look.row, now=look.at):
+            raise RetryableError(Reason.READER_CRASHED, detail)  # the next try is not due yet
+        key = look.row.key
+        failure = ledger.Failure(key, step.seq, step.pipe, Reason.READER_CRASHED, detail, permanent=False)
+        return await self._ledger.fail(failure) is not None
 
     async def _chunks(self, revision: Revision, pipeline: Pipeline) -> Sequence[chunking.Chunk]:
         content = revision.content

@@ -24,6 +24,12 @@ class Delivery:
     receipt: str
     receives: int
 
+    def told(self) -> Hint:
+        """The hint as a worker is told of it: with the receipts before this one, which ended without an answer."""
+        if self.receives == 1:
+            return self.hint
+        return replace(self.hint, unanswered=self.hint.unanswered + self.receives - 1)
+
 
 @dataclass(frozen=True, slots=True)
 class Depth:
@@ -71,7 +77,7 @@ def queue_of(step: Step) -> str:
 
 def hints_of(look: Hint, steps: Iterable[Step]) -> list[tuple[str, Hint]]:
     """(queue, hint) for each step of the document that `look` points at."""
-    return [(queue_of(step), replace(look, seq=step.seq, pipe=step.pipe)) for step in steps]
+    return [(queue_of(step), replace(look, seq=step.seq, pipe=step.pipe, unanswered=0)) for step in steps]
 
 
 async def tell(queues: "Queues", hints: Iterable[tuple[str, Hint]]) -> None:

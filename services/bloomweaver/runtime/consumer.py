@@ -128,7 +128,7 @@ class Consumer:
             await self._release(batch, delay_seconds=0.0)
             return
         try:
-            hints = [delivery.hint for delivery in batch]
+            hints = [delivery.told() for delivery in batch]
             with self._tracer.working(self._queue, hints):
                 troubles = await self._worker.work(hints)
                 await self._record(troubles)
@@ -159,7 +159,7 @@ class Consumer:
             return
         detail = f"Working on it raised {type(error).__name__}."
         failed = error if isinstance(error, WorkError) else RetryableError(Reason.READER_CRASHED, detail)
-        hint = batch[0].hint
+        hint = batch[0].told()
         try:
             (look,) = await self._ledger.look([hint.key])
             if look is not None:
@@ -170,7 +170,10 @@ class Consumer:
             await self._put_off(batch, away)
 
     async def _put_off(self, batch: Sequence[queues.Delivery], error: TransientError) -> None:
-        """An outage is never counted: fresh, delayed hints take the place of these, whose receives would add up."""
+        """An outage is never counted: fresh, delayed hints take the place of these, whose receives would add up.
+
+        What was received before without an answer goes with them: a text that kills its readers stays suspicious.
+        """
         for delivery in batch:
             with contextlib.suppress(TransientError):
                 await self._ledger.postpone(
@@ -180,7 +183,7 @@ class Consumer:
                     delay_seconds=error.retry_after_seconds,
                 )
         try:
-            hints = [delivery.hint for delivery in batch]
+            hints = [delivery.told() for delivery in batch]
             await self._queues.send(self._queue, hints, delay_seconds=error.retry_after_seconds)
             await self._queues.ack(self._queue, batch)
         except TransientError:
@@ -256,6 +259,6 @@ class Consumer:
 
 def groups(batch: Sequence[queues.Delivery]) -> list[list[queues.Delivery]]:
     """Hints to work together: all that were received once or twice, and each other one alone."""
-    together = [delivery for delivery in batch if delivery.receives <= SUSPICIOUS_RECEIVES]
-    alone = [[delivery] for delivery in batch if delivery.receives > SUSPICIOUS_RECEIVES]
+    together = [delivery for delivery in batch if delivery.told().unanswered < SUSPICIOUS_RECEIVES]
+    alone = [[delivery] for delivery in batch if delivery.told().unanswered >= SUSPICIOUS_RECEIVES]
     return [group for group in [together, *alone] if group]

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 from bloomweaver.domain import identity
 from bloomweaver.domain.documents import State, VersionState
-from bloomweaver.domain.errors import PermanentError, RetryableError
+from bloomweaver.domain.errors import PermanentError, RetryableError, TransientError
 from bloomweaver.domain.reasons import Reason
-from bloomweaver.ports import embedders
+from bloomweaver.ports import embedders, queues
 from tests.support import pipelines
 
 LONG = "\n\n".join(f"paragraph {number} " + "word " * 24 for number in range(12))
@@ -53,6 +54,29 @@ async def test_the_same_hint_twice_at_once_is_done_for_neither_before_the_intent
             return len((await pipe.look("a")).versions)
 
         assert list(await asyncio.gather(intents_when_done(), intents_when_done())) == [1, 1]
+
+
+async def test_what_killed_its_readers_is_counted_before_it_is_read_and_fails() -> None:
+    async with pipelines.opened() as pipe:
+        accepted = await pipe.put("a", "one two three")
+        assert accepted.row is not None
+        worker = pipe.workers[pipe.change_queue]
+        hint = (await pipe.store.queues.receive(pipe.change_queue, limit=1, visibility_seconds=1.0))[0].hint
+        deadly = replace(hint, unanswered=queues.MAX_RECEIVES)
+        died = 0
+
+        def die(passages: Sequence[embedders.Passage]) -> None:
+            nonlocal died
+            died += 1
+            raise TransientError(Reason.EMBEDDER_UNAVAILABLE, "killed")
+
+        pipe.embedder.fault = die
+        for _ in range(3 * queues.MAX_RECEIVES):
+            await worker.work([deadly])
+            pipe.clock.advance(60.0)
+
+        row = (await pipe.look("a")).row
+        assert (row.state, row.reason, died) == (State.FAILED, Reason.READER_CRASHED, 4)
 
 
 async def test_an_edit_embeds_only_the_chunks_that_changed() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from bloomweaver.domain.documents import State
 from bloomweaver.domain.errors import ConfigurationError, TransientError
 from bloomweaver.domain.events import Hint
+from bloomweaver.domain.identity import Pipe
 from bloomweaver.domain.reasons import Reason
 from bloomweaver.ports import queues
 from tests.support import pipelines
@@ -67,6 +68,25 @@ async def test_an_outage_is_never_counted_however_often_it_is_met() -> None:
         row = (await pipe.look("a")).row
         assert (row.attempts, row.state, row.reason) == (0, State.PENDING, Reason.VECTORS_UNAVAILABLE)
         assert (await pipe.store.queues.depths())[pipe.change_queue].dead == 0
+
+
+async def test_a_hint_that_is_put_off_keeps_the_receipts_that_nobody_answered() -> None:
+    def cannot(hints: Sequence[Hint]) -> list[queues.Trouble]:
+        error = TransientError(Reason.PIPELINE_UNAVAILABLE, retry_after_seconds=5.0)
+        return [queues.Trouble(hint, hint.seq, hint.pipe or Pipe(""), error) for hint in hints]
+
+    async with pipelines.opened() as pipe:
+        await pipe.put("a", "one two three")
+        for _ in range(2):  # received by readers that died of it
+            await pipe.store.queues.receive(pipe.change_queue, limit=1, visibility_seconds=1.0)
+            pipe.clock.advance(2.0)
+        pipe.workers[pipe.change_queue] = Worker(cannot)
+
+        await pipe.work(pipe.change_queue)
+
+        pipe.clock.advance(6.0)
+        (renewed,) = await pipe.store.queues.receive(pipe.change_queue, limit=1, visibility_seconds=1.0)
+        assert (renewed.receives, renewed.hint.unanswered) == (1, 2)
 
 
 async def test_a_wrong_set_up_stops_the_loop_and_touches_no_row() -> None:

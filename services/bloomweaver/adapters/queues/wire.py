@@ -29,6 +29,8 @@ def encode(hint: Hint) -> str:
         fields["pipe"] = hint.pipe
     if hint.traceparent is not None:
         fields["traceparent"] = hint.traceparent
+    if hint.unanswered:
+        fields["unanswered"] = hint.unanswered
     return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -48,6 +50,7 @@ def decode(message: str | bytes) -> Hint:
         seq=_number(fields, "seq"),
         pipe=Pipe(_text(fields, "pipe")) if pipe is not None else None,
         traceparent=_text(fields, "traceparent") if traceparent is not None else None,
+        unanswered=_number(fields, "unanswered") if "unanswered" in fields else 0,
     )
 
 
