@@ -1,0 +1,17 @@
+-- Vectors, by pgvector. Every namespace has a table of its own, vectors_ID, made with its first upsert
+-- (docs/decisions/0012 says why); its HNSW index vectors_ID_hnsw comes when scanning the table takes too long.
+DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'vector') THEN
+        CREATE EXTENSION vector SCHEMA public;
+    END IF;
+END $$;
+
+CREATE TABLE vector_namespace (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name text COLLATE "C" NOT NULL UNIQUE,
+    dimension integer NOT NULL
+);
+
+-- Counts writes. A writer takes its position after its commit, a reader looks before its snapshot.
+CREATE SEQUENCE vector_position;
+SELECT nextval('vector_position');
