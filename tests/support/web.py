@@ -10,7 +10,7 @@ import prometheus_client
 
 from bloomweaver.domain import credentials, identity
 from bloomweaver.ports import registry
-from bloomweaver.runtime import metrics
+from bloomweaver.runtime import health, metrics
 from bloomweaver.runtime.web import application, authentication, limits
 
 
@@ -114,8 +114,8 @@ def stack(
     collector = prometheus_client.CollectorRegistry()
     authenticator = authentication.KeyAuthenticator(keys.find, clock=clock)
 
-    async def readiness() -> Sequence[str]:
-        return obstacles
+    async def readiness() -> health.Report:
+        return health.Report(tuple(obstacles))
 
     surroundings = application.Surroundings(
         clock=clock,

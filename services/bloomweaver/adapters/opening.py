@@ -118,6 +118,31 @@ async def open_store(
         yield store if recorder is None else _measured(store, addresses, recorder, clock=clock)
 
 
+class Wishes(Protocol):
+    """What a process says of its stores; `runtime.settings.ProcessSettings` is one."""
+
+    @property
+    def store(self) -> str: ...
+    @property
+    def queues(self) -> str | None: ...
+    @property
+    def blobs(self) -> str | None: ...
+    @property
+    def vectors(self) -> str | None: ...
+    def password(self) -> str | None: ...
+
+
+@contextlib.asynccontextmanager
+async def open_ports(
+    wishes: Wishes, *, clock: clock.Clock, nonces: clock.Nonces, recorder: Recorder
+) -> AsyncIterator[opened.Ports]:
+    """Every port of a process, which never migrates a server's schema by itself."""
+    addresses = profile(wishes.store, queues=wishes.queues, blobs=wishes.blobs, vectors=wishes.vectors)
+    access = Access(postgresql_password=wishes.password, migrates=False)
+    async with open_store(addresses, clock=clock, nonces=nonces, recorder=recorder, access=access) as store:
+        yield await all_ports(store, clock=clock, nonces=nonces)
+
+
 async def all_ports(store: Store, *, clock: clock.Clock, nonces: clock.Nonces) -> opened.Ports:
     """Everything that services are built on."""
     database = store.database
@@ -322,6 +347,13 @@ def sealer(key: bytes, *, random: Callable[[int], bytes]) -> Sealer:
     from bloomweaver.adapters import sealing
 
     return sealing.AesSealer(key, random=random)
+
+
+def described_model(name: str, *, models_dir: pathlib.Path) -> models.ModelSpec:
+    """What a model is, without loading it. Hashes the files of one that is not in the table: call it in a thread."""
+    from bloomweaver.adapters.embedders import loading
+
+    return loading.described(name, models_dir=models_dir)
 
 
 def listed_models(*, models_dir: pathlib.Path) -> list[tuple[models.ModelSpec, str]]:

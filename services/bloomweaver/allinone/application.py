@@ -46,7 +46,7 @@ def create(
         nonces=ports.nonces,
         metrics=around.metrics,
         authenticator=authenticator,
-        readiness=around.health.obstacles,
+        readiness=around.health.report,
         open_prefixes=webhook_api.OPEN_PREFIXES,
     )
     webhook_around = webhook_application.Around(

@@ -40,13 +40,19 @@ async def opened(root: Path, wishes: settings.DevSettings, *, purpose: str) -> A
         async with _begun(open_model, wishes.model) as open_begun:
             from bloomweaver.allinone import running
 
-            addresses = opening.profile(wishes.store or f"sqlite:///{data.ledger.absolute()}")
+            addresses = opening.profile(
+                wishes.store or f"sqlite:///{data.ledger.absolute()}",
+                queues=wishes.queues,
+                blobs=wishes.blobs,
+                vectors=wishes.vectors,
+            )
+            access = opening.Access(postgresql_password=wishes.password)
             version, variables = bloomweaver.__version__, environment.read()
             recorder = metrics.Metrics(metrics.process_registry(), version=version)
             async with contextlib.AsyncExitStack() as stack:
                 tracer = stack.enter_context(tracing.opened_tracer("bloomweaver", version=version, variables=variables))
                 store = await stack.enter_async_context(
-                    opening.open_store(addresses, clock=clock, nonces=nonces, recorder=recorder)
+                    opening.open_store(addresses, clock=clock, nonces=nonces, recorder=recorder, access=access)
                 )
                 outside = running.Outside(
                     ports=await opening.all_ports(store, clock=clock, nonces=nonces),

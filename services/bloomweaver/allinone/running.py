@@ -92,7 +92,7 @@ async def serve(running: Running, listener: socket.socket, *, stops: list[Stop])
     serving.settle_garbage()
     running.ended(server.stop)
     stops.append(server.stop)
-    await server.serve(sockets=[listener])
+    await server.answer(listener)
 
 
 def _begin_embedding(

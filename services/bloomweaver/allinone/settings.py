@@ -4,10 +4,10 @@ from typing import Literal
 
 import pydantic
 
-from bloomweaver.runtime import config
+from bloomweaver.runtime import settings
 
 
-class DevSettings(config.ServiceSettings):
+class DevSettings(settings.StoreSettings):
     """Everything that `bloomweaver dev` can be told; its options win over the variables."""
 
     host: str = pydantic.Field(default="127.0.0.1", description="Address to listen on.")
@@ -21,9 +21,6 @@ class DevSettings(config.ServiceSettings):
     )
     workers: bool = pydantic.Field(
         default=True, description="Whether to embed and write; off only takes changes in, for measurements."
-    )
-    store: str | None = pydantic.Field(
-        default=None, description="Where everything is kept, as a URL; not set means the data folder."
     )
     log_level: str = pydantic.Field(default="warning", description="Least severe log lines to print.")
     log_form: Literal["console", "json"] = pydantic.Field(

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from bloomweaver.domain import chunking
 from bloomweaver.domain.errors import TransientError
@@ -12,7 +13,7 @@ from bloomweaver.domain.reasons import Reason
 from bloomweaver.embedder import service
 from bloomweaver.encoding import pool
 from bloomweaver.ports import opened, queues
-from bloomweaver.runtime import consumer, stages
+from bloomweaver.runtime import consumer, health, process, stages, tracing
 from bloomweaver.text import parsing
 
 # Few documents per receive, many receives at once: the batcher needs the chunks of many to fill its window.
@@ -53,6 +54,29 @@ def begin(stages: stages.Stages, ports: opened.Ports, loaded: pool.Loaded, *, of
 def begin_unavailable(stages: stages.Stages, *, space: str, why: str) -> None:
     """Tell whoever waits for a space that nobody here can work in it."""
     stages.consume(queues.queue_name(Lane.CHANGE, space), Unavailable(why), pace=PACE)
+
+
+@asynccontextmanager
+async def running(
+    ports: opened.Ports, open_model: pool.OpenModel, host: process.Host, *, model: str, drain_seconds: float
+) -> AsyncIterator[None]:
+    """Embedder as a process: one model and its change queue, until the context ends."""
+    ports = tracing.traced(ports, host.tracer)
+    async with (
+        pool.ModelPool(open_model, on_batch=host.metrics.observe_batch) as models,
+        splitting() as offload,
+        stages.hosted(ports, host, drain_seconds=drain_seconds) as parts,
+    ):
+        loaded = await models.load(model)
+        begin(parts, ports, watched(loaded, host.tracer), offload=offload)
+        probes = health.probes_of(ports)
+        host.health.watch(probes=probes, needed=("ledger", "queues", "blobs"), check=parts.obstacles)
+        yield
+
+
+def watched(loaded: pool.Loaded, tracer: tracing.Tracer) -> pool.Loaded:
+    """The same model; embedding with it is a span."""
+    return replace(loaded, batcher=tracing.watched(loaded.batcher, tracer, "embedder", ("encode",)))
 
 
 class Unavailable:

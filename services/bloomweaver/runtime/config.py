@@ -24,9 +24,13 @@ import pydantic
 from bloomweaver.domain import errors, reasons
 
 PREFIX = "BLOOMWEAVER_"
+MASKED = "***"
 
-# Read by other parts of the project than `ServiceSettings`; set beside a service's own, they are no mistake.
+# Read by the command line; set beside a service's own, they are no mistake.
 SHARED_VARIABLES = frozenset({"BLOOMWEAVER_API_KEY", "BLOOMWEAVER_DATA", "BLOOMWEAVER_STORE", "BLOOMWEAVER_URL"})
+# What only some services read: one set of variables may serve them all. A test holds this against their settings.
+FIELDS_OF_SOME = ("max_concurrent_requests", "model", "models", "operation", "threads", "workers")
+SECRETS_OF_SOME = ("secret",)
 
 # Kubernetes describes every Service of the namespace in each pod's environment: a Service named `bloomweaver-search`
 # becomes BLOOMWEAVER_SEARCH_PORT=tcp://…, which nobody misspelt.
@@ -62,7 +66,9 @@ def read(kind: type[SettingsT], variables: Mapping[str, str]) -> SettingsT:
     variables = {name: value for name, value in variables.items() if not _is_service_link(name, value)}
     known = {_variable_name(field): field for field in kind.model_fields}
     files = {name + "_FILE": name for name, field in known.items() if _is_secret(kind, field)}
-    complaints = list(_unknown(variables, known=[*known, *files, *SHARED_VARIABLES]))
+    others = {_variable_name(field) for field in (*FIELDS_OF_SOME, *SECRETS_OF_SOME)}
+    others |= {_variable_name(field) + "_FILE" for field in SECRETS_OF_SOME}
+    complaints = list(_unknown(variables, known=[*known, *files, *SHARED_VARIABLES, *others]))
     texts = {name: variables[name] for name in known if variables.get(name)}
     for file_variable, name in files.items():
         if variables.get(file_variable):
@@ -93,6 +99,16 @@ def describe(kind: type[ServiceSettings]) -> tuple[Variable, ...]:
         )
         for name, field in kind.model_fields.items()
     )
+
+
+def values(settings: ServiceSettings) -> dict[str, str]:
+    """Every variable with the value that is in force; secrets are told only as set or not."""
+    shown = {}
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        secret = isinstance(value, pydantic.SecretStr)
+        shown[_variable_name(name)] = MASKED if secret else _shown(value)
+    return shown
 
 
 def _variable_name(field: str) -> str:
@@ -138,7 +154,8 @@ def _complaint(location: tuple[int | str, ...], message: str) -> str:
     if not location:
         return message
     name = _variable_name(str(location[0]))
-    return f"{name} must be set" if message == "Field required" else f"{name}: {message}"
+    told = message.removeprefix("Value error, ")
+    return f"{name} must be set" if message == "Field required" else f"{name}: {told}"
 
 
 def _is_secret(kind: type[ServiceSettings], field: str) -> bool:

@@ -5,7 +5,8 @@ obstacle is one sentence that names the part and the reason; what is secret or n
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -22,18 +23,24 @@ Probe = Callable[[], Awaitable[object]]
 Check = Callable[[], Awaitable[Sequence[str]]]
 
 
-class Health:
-    """probes: by part, a call that fails with a BloomWeaverError where it is away. checks: give sentences themselves.
+@dataclass(frozen=True, slots=True)
+class Report:
+    """obstacles: what keeps the process from serving; none is ready. degraded: what it can do without for a while."""
 
-    What was found is remembered for a moment, so that asking often is no load on the stores.
-    """
+    obstacles: tuple[str, ...] = ()
+    degraded: tuple[str, ...] = ()
+
+
+class Health:
+    """What was found is remembered for a moment, so that asking often is no load on the stores."""
 
     def __init__(self, *, clock: clocks.Clock) -> None:
         self._clock = clock
         self._held: dict[str, str] = {}
         self._probes: dict[str, Probe] = {}
-        self._checks: list[Check] = []
-        self._found: tuple[float, list[str]] | None = None
+        self._needed: frozenset[str] = frozenset()
+        self._check: Check | None = None
+        self._found: tuple[float, Report] | None = None
         self._asking = asyncio.Lock()
         self._log = structlog.get_logger("health")
 
@@ -45,38 +52,44 @@ class Health:
         """This is no obstacle any more."""
         self._held.pop(part, None)
 
-    def watch(self, *, probes: Mapping[str, Probe] | None = None, check: Check | None = None) -> None:
-        """Ask these as well from now on."""
-        self._probes.update(probes or {})
-        self._checks += [check] if check is not None else []
+    def watch(
+        self, *, probes: Mapping[str, Probe], needed: Collection[str] | None = None, check: Check | None = None
+    ) -> None:
+        """Ask these from now on. probes: by part, a call that fails with a BloomWeaverError where it is away.
+
+        needed: parts without which nothing can be served; None means all. check: gives obstacles itself.
+        """
+        self._probes = dict(probes)
+        self._needed = frozenset(probes if needed is None else needed)
+        self._check = check
         self._found = None
 
-    async def obstacles(self) -> list[str]:
-        """What keeps the process from serving; empty means ready."""
-        held = [f"{part}: {why}" for part, why in self._held.items()]
-        return held or await self._asked()
-
-    async def _asked(self) -> list[str]:
+    async def report(self) -> Report:
+        """How it stands."""
+        if self._held:
+            return Report(tuple(f"{part}: {why}" for part, why in self._held.items()))
         async with self._asking:
             if self._found is None or self._clock.monotonic() - self._found[0] >= REMEMBERED_SECONDS:
-                found = await asyncio.gather(*(probed(probe) for probe in self._probes.values()))
-                sentences = [
-                    f"{part}: {error.reason} ({explanations.of(error.reason).meaning})"
-                    for part, error in zip(self._probes, found, strict=True)
-                    if error is not None
-                ]
-                for check in self._checks:
-                    sentences += await check()
-                self._note(sentences, [error for error in found if error is not None])
-                self._found = (self._clock.monotonic(), sentences)
+                before = self._found[1] if self._found is not None else Report()
+                self._found = (self._clock.monotonic(), await self._asked(before))
             return self._found[1]
 
-    def _note(self, now: Sequence[str], why: Sequence[errors.BloomWeaverError]) -> None:
-        before = self._found[1] if self._found is not None else []
-        if now and list(now) != before:
-            self._log.warning("unready", obstacles=list(now), details=[error.detail for error in why])
-        elif before and not now:
-            self._log.warning("ready_again")
+    async def _asked(self, before: Report) -> Report:
+        found = await asyncio.gather(*(probed(probe) for probe in self._probes.values()))
+        away = {part: error for part, error in zip(self._probes, found, strict=True) if error is not None}
+        sentences = {part: sentence(part, error) for part, error in away.items()}
+        obstacles = [text for part, text in sentences.items() if part in self._needed]
+        obstacles += await self._check() if self._check is not None else ()
+        now = Report(tuple(obstacles), tuple(text for part, text in sentences.items() if part not in self._needed))
+        if now != before:
+            details = [error.detail for error in away.values()]
+            self._log.warning("health", obstacles=now.obstacles, degraded=now.degraded, details=details)
+        return now
+
+
+def sentence(part: str, error: errors.BloomWeaverError) -> str:
+    """A part and why it cannot be used, without what only the log may have."""
+    return f"{part}: {error.reason} ({explanations.of(error.reason).meaning})"
 
 
 async def probed(probe: Probe) -> errors.BloomWeaverError | None:

@@ -6,6 +6,7 @@ Invariant: a task that ends by itself ends the process, with its error; nobody s
 import asyncio
 import contextlib
 import socket
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 import structlog
@@ -59,6 +60,29 @@ async def pause(seconds: float, *, unless: asyncio.Event) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await unless.wait()
+
+
+def listener_of(host: str, port: int, *, fd: int | None) -> socket.socket:
+    """The listening socket of a process: one that its starter opened, else one on host and port."""
+    if fd is None:
+        return listen(host, port)
+    try:
+        listener = socket.socket(fileno=fd)
+        listener.getsockname()
+    except OSError as error:
+        detail = f"BLOOMWEAVER_LISTENER_FD is {fd}, which is no open socket: {error.strerror}."
+        raise ConfigurationError(Reason.INVALID_CONFIGURATION, detail) from error
+    listener.setblocking(False)
+    return listener
+
+
+def runner() -> asyncio.Runner:
+    """An event loop, the fast one where there is one."""
+    if sys.platform == "win32":
+        return asyncio.Runner()
+    import uvloop
+
+    return asyncio.Runner(loop_factory=uvloop.new_event_loop)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -69,6 +69,18 @@ def configure(*, form: Literal["json", "console"], level: str, stream: TextIO) -
     logging.basicConfig(handlers=[handler], level=max(_LEVELS[level], logging.WARNING), force=True)
 
 
+def form_of(wish: Literal["auto", "json", "console"], stream: TextIO) -> Literal["json", "console"]:
+    """What `auto` means: a terminal has a person before it, everything else a machine."""
+    if wish == "auto":
+        return "console" if stream.isatty() else "json"
+    return wish
+
+
+def masked(text: str) -> str:
+    """A text without what looks like a secret."""
+    return _SECRETS.sub(MASK, text)
+
+
 def _serialise(event: Mapping[str, object], **_: object) -> str:
     return _ENCODER.encode(event)
 
@@ -78,6 +90,8 @@ def add_context(_: object, __: str, event: typing.EventDict) -> typing.EventDict
     here = context.current()
     if here.request_id:
         event.setdefault("request_id", here.request_id)
+    if here.traceparent:
+        event.setdefault("trace_id", here.traceparent.split("-")[1])
     return event
 
 

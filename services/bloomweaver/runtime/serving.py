@@ -3,8 +3,10 @@
 Signals are left to the process, which has more to end than its server.
 """
 
+import asyncio
 import contextlib
 import gc
+import socket
 from collections.abc import Iterator
 from typing import Final
 
@@ -18,6 +20,10 @@ GARBAGE_THRESHOLDS: Final = (10_000, 20, 50)
 class Server(uvicorn.Server):
     """uvicorn's, without its signal handlers."""
 
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._stopped = asyncio.Event()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Nothing is captured."""
@@ -27,9 +33,21 @@ class Server(uvicorn.Server):
         """Take no more connections, finish what is under way."""
         self.should_exit = True
 
+    async def answer(self, listener: socket.socket) -> None:
+        """Answer requests until stopped."""
+        try:
+            await self.serve(sockets=[listener])
+        finally:
+            self._stopped.set()
+
+    async def drained(self) -> None:
+        """Stop, and wait for what is under way."""
+        self.stop()
+        await self._stopped.wait()
+
 
 def server_of(app: types.ASGIApp) -> Server:
-    """A server for an application; `serve(sockets=[listener])` runs it."""
+    """A server for an application; `answer` runs it."""
     return Server(
         uvicorn.Config(
             app,

@@ -11,14 +11,14 @@ from typing import Any
 
 import structlog
 
-from bloomweaver.domain import explanations
 from bloomweaver.domain.errors import ConfigurationError, TransientError
 from bloomweaver.ports import opened, queues
-from bloomweaver.runtime import consumer, lifecycle, metrics, tracing
+from bloomweaver.runtime import consumer, health, lifecycle, metrics, process, tracing
 
 DRAIN_SECONDS = 20.0
 REFUSED_PAUSE_SECONDS = 30.0
 GIVE_BACK_SECONDS = 2.0
+DRAINING_PART = 0.8  # of the grace; in the rest what did not end is given back and stores are closed
 
 
 class Stages:
@@ -71,7 +71,7 @@ class Stages:
         """What keeps this from working, for readiness: parts that ended, and those whose worker refused."""
         ended = [task.get_name() for task in (*self._working, *self._repeating) if task.done()]
         refused = [
-            f"{queue}: {error.reason} ({explanations.of(error.reason).meaning})"
+            health.sentence(queue, error)
             for queue, error in self._refused.items()
             if queue not in self._consumers or not self._consumers[queue].progress.done
         ]
@@ -127,3 +127,10 @@ class Stages:
             error = None if task.cancelled() else task.exception()
             structlog.get_logger("stages").error("stage_ended", stage=task.get_name(), exc_info=error)
             self._on_death()
+
+
+def hosted(ports: opened.Ports, host: process.Host, *, drain_seconds: float = DRAIN_SECONDS) -> Stages:
+    """The stages of a process, whose death ends it."""
+    return Stages(
+        ports, metrics=host.metrics, on_death=host.die, tracer=host.tracer, drain_seconds=drain_seconds * DRAINING_PART
+    )

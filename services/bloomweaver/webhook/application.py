@@ -1,6 +1,7 @@
 """Webhook over open ports: the service, its collections and its routes, put together once for every composition."""
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 import fastapi
@@ -8,7 +9,8 @@ import fastapi
 import bloomweaver
 from bloomweaver.domain.identity import TenantId
 from bloomweaver.ports import opened
-from bloomweaver.runtime import health, metrics
+from bloomweaver.runtime import health, lifecycle, metrics, process, tracing
+from bloomweaver.runtime.web import application, authentication
 from bloomweaver.text import parsing
 from bloomweaver.webhook import api, managing, sealing, service, status
 
@@ -69,3 +71,32 @@ def routers(
         probes=health.probes_of(ports),
     )
     return api.routers(parts)
+
+
+@contextlib.asynccontextmanager
+async def running(
+    ports: opened.Ports, models: managing.Models, sealer: sealing.Sealer, host: process.Host, *, limit: int
+) -> AsyncIterator[fastapi.FastAPI]:
+    """Webhook as a process: the application, with hints sent beside it, until the context ends."""
+    ports = tracing.traced(ports, host.tracer)
+    collections, webhook = collections_of(ports, models), service_of(ports)
+    await collections.welcome(TENANT)
+    authenticator = authentication.KeyAuthenticator(ports.registry.key, clock=ports.clock)
+    surroundings = application.Surroundings(
+        clock=ports.clock,
+        nonces=ports.nonces,
+        metrics=host.metrics,
+        tracer=host.tracer,
+        authenticator=authenticator,
+        readiness=host.health.report,
+        open_prefixes=api.OPEN_PREFIXES,
+        max_concurrent_requests=limit,
+    )
+    around = Around(host.metrics, sealer, authenticator.invalidate)
+    made = routers(ports, webhook, collections, around)
+    app = application.create(surroundings, title="BloomWeaver", version=bloomweaver.__version__, routers=made)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(webhook.flush)
+        await stack.enter_async_context(lifecycle.beside({"hints": webhook.run}, on_death=host.die))
+        host.health.watch(probes=health.probes_of(ports), needed=("ledger", "blobs"))
+        yield app

@@ -1,10 +1,11 @@
 """What writes in a process: a consumer for each lane that it is given."""
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import AsyncIterator, Iterable
 
 from bloomweaver.domain.events import Lane
 from bloomweaver.ports import opened, queues
-from bloomweaver.runtime import consumer, metrics, stages
+from bloomweaver.runtime import consumer, health, metrics, process, stages, tracing
 from bloomweaver.writer import service
 
 PACE = consumer.Pace(limit=64, handlers=2)
@@ -17,6 +18,18 @@ def begin(
     """Begin to work the lanes."""
     for lane in lanes:
         stages.consume(queues.queue_name(lane), _writer(ports, lane, metrics), pace=PACE)
+
+
+@contextlib.asynccontextmanager
+async def running(
+    ports: opened.Ports, host: process.Host, *, lanes: Iterable[Lane], drain_seconds: float
+) -> AsyncIterator[None]:
+    """Writer as a process, until the context ends."""
+    ports = tracing.traced(ports, host.tracer)
+    async with stages.hosted(ports, host, drain_seconds=drain_seconds) as parts:
+        begin(parts, ports, lanes=lanes, metrics=host.metrics)
+        host.health.watch(probes=health.probes_of(ports), check=parts.obstacles)
+        yield
 
 
 def _writer(ports: opened.Ports, lane: Lane, metrics: metrics.Metrics) -> service.WriterService:

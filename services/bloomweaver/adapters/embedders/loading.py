@@ -76,6 +76,16 @@ def resolve(model: str, *, models_dir: Path, any_family: bool = False) -> models
     return model_files.verified(spec, directory, record=_record(directory, models_dir), any_family=any_family)
 
 
+def described(url: str, *, models_dir: Path, hub_url: str = PUBLIC_HUB) -> models.ModelSpec:
+    """The spec of what `open_embedder` would load, for a process that only has to know it. Fetches an `hf://` model."""
+    scheme, location = _split(url)
+    if scheme == "mem":
+        return _memory_spec(url)
+    if scheme == "hf":
+        return _from_hub(location, models_dir, hub_url=hub_url, any_family=False)[0]
+    return resolve(location, models_dir=models_dir, any_family=scheme == _TORCH)
+
+
 def listing(*, models_dir: Path) -> list[Listed]:
     """The provided models and those in the models directory, by name. Hashes nothing: digests are those recorded."""
     listed = [_listed_provided(spec, models_dir) for spec in models.PROVIDED.values()]

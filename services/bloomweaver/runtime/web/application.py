@@ -27,6 +27,7 @@ from starlette import middleware, requests, responses, types
 from starlette.middleware import exceptions as exception_layer
 
 from bloomweaver.ports import clock as clocks
+from bloomweaver.runtime import doors, health, tracing
 from bloomweaver.runtime import metrics as metrics_module
 from bloomweaver.runtime.web import (
     access,
@@ -38,21 +39,22 @@ from bloomweaver.runtime.web import (
     problems,
     request_ids,
     shortcuts,
+    traces,
 )
 
 Lifespan = Callable[[fastapi.FastAPI], AbstractAsyncContextManager[None]]
 
 
-async def always_ready() -> Sequence[str]:
+async def always_ready() -> health.Report:
     """For a service that depends on nothing."""
-    return ()
+    return health.Report()
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What the stack needs from the process.
 
-    readiness: what keeps the process from serving, one sentence each; empty means ready. open_prefixes: paths below /v1
+    readiness: what keeps the process from serving. open_prefixes: paths below /v1
     that check a credential of their own (signed sources). rate_limiter: None leaves the rate of a tenant unlimited.
     """
 
@@ -60,10 +62,11 @@ class Surroundings:
     nonces: clocks.Nonces
     metrics: metrics_module.Metrics
     authenticator: authentication.Authenticator
-    readiness: Callable[[], Awaitable[Sequence[str]]] = always_ready
+    readiness: Callable[[], Awaitable[health.Report]] = always_ready
     open_prefixes: tuple[str, ...] = ()
     rate_limiter: limits.RateLimiter | None = None
     max_concurrent_requests: int = 1000
+    tracer: tracing.Tracer | None = None
 
 
 class _Application(fastapi.FastAPI):
@@ -122,6 +125,8 @@ def _layers(surroundings: Surroundings) -> list[middleware.Middleware]:
             open_prefixes=surroundings.open_prefixes,
         ),
     ]
+    if surroundings.tracer is not None and not isinstance(surroundings.tracer, tracing.Silent):
+        layers.insert(1, middleware.Middleware(traces.Middleware, tracer=surroundings.tracer))
     if surroundings.rate_limiter is not None:
         layers.append(middleware.Middleware(limits.RateLimit, limiter=surroundings.rate_limiter))
     return layers
@@ -132,14 +137,12 @@ def _probes(surroundings: Surroundings) -> fastapi.APIRouter:
 
     @router.get("/healthz")
     async def healthz() -> responses.Response:
-        return answers.as_json({"status": "ok"})
+        return answers.as_json(doors.HEALTHY)
 
     @router.get("/readyz")
     async def readyz() -> responses.Response:
-        obstacles = await surroundings.readiness()
-        if obstacles:
-            return answers.as_json({"status": "unready", "obstacles": list(obstacles)}, status=503)
-        return answers.as_json({"status": "ready"})
+        status, answer = doors.readiness(await surroundings.readiness())
+        return answers.as_json(answer, status=status)
 
     @router.get("/metrics")
     async def metrics(request: requests.Request) -> responses.Response:

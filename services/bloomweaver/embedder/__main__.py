@@ -1,0 +1,5 @@
+"""`python -m bloomweaver.embedder`."""
+
+from bloomweaver.embedder import main
+
+main.main()

@@ -1,0 +1,36 @@
+"""The composition root of embedder: one model, and the change queue of its space."""
+
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import NoReturn
+
+from bloomweaver.adapters import opening
+from bloomweaver.embedder import settings, worker
+from bloomweaver.encoding import threads
+from bloomweaver.ports import embedders
+from bloomweaver.runtime import process
+
+ABOUT = "Splits and embeds the documents that wait for one embedding model."
+
+
+def main() -> NoReturn:
+    """Run it to its end."""
+    process.main(process.Program("embedder", ABOUT, settings.EmbedderSettings, begin, opening.system_clock))
+
+
+@contextlib.asynccontextmanager
+async def begin(wishes: settings.EmbedderSettings, host: process.Host) -> AsyncIterator[None]:
+    """Working, until the context ends."""
+    cores = wishes.threads or threads.available(len(os.sched_getaffinity(0)))
+    nonces = opening.system_nonces()
+
+    async def open_model(name: str) -> embedders.Embedder:
+        return await opening.open_embedder(name, models_dir=Path(wishes.models), threads=cores)
+
+    async with (
+        opening.open_ports(wishes, clock=host.clock, nonces=nonces, recorder=host.metrics) as ports,
+        worker.running(ports, open_model, host, model=wishes.model, drain_seconds=wishes.grace_seconds),
+    ):
+        yield

@@ -1,0 +1,5 @@
+"""`python -m bloomweaver.reconciler`."""
+
+from bloomweaver.reconciler import main
+
+main.main()

@@ -1,0 +1,88 @@
+"""What the settings of every process have in common: where the stores are, where to listen, how to log, how to end.
+
+A field that several services share stands here once, so that one set of variables serves them all.
+"""
+
+from typing import Any, Literal
+
+import pydantic
+
+from bloomweaver.runtime import config
+
+
+def port_field(default: int) -> Any:
+    """`port` with a service's own default, so that all services can run side by side on one machine."""
+    return pydantic.Field(default=default, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+
+
+def model_field(description: str) -> Any:
+    """`model`, as a service means it."""
+    return pydantic.Field(
+        default="all-minilm-l6-v2", description=f"{description}: a name, a directory, or a URL such as onnx://NAME."
+    )
+
+
+class StoreSettings(config.ServiceSettings):
+    """Where things are kept, and how that is entered."""
+
+    store: str | None = pydantic.Field(
+        default=None, description="Where everything is kept, as a URL; not set means the data folder."
+    )
+    queues: str | None = pydantic.Field(default=None, description="The queues' own URL; not set means the store.")
+    blobs: str | None = pydantic.Field(default=None, description="The blobs' own URL; not set means the store.")
+    vectors: str | None = pydantic.Field(default=None, description="The vectors' own URL; not set means the store.")
+    postgresql_password: pydantic.SecretStr | None = pydantic.Field(
+        default=None, description="PostgreSQL's password; not set leaves it to PGPASSFILE, PGPASSWORD or a certificate."
+    )
+
+    def password(self) -> str | None:
+        """PostgreSQL's password as it was at the start."""
+        return self.postgresql_password.get_secret_value() if self.postgresql_password is not None else None
+
+
+class ProcessSettings(StoreSettings):
+    """Of one process of the service."""
+
+    store: str = pydantic.Field(
+        description="Where everything is kept, as a URL: postgresql://HOST/DATABASE, sqlite:////FILE."
+    )
+
+    @pydantic.field_validator("store", "queues", "blobs", "vectors")
+    @classmethod
+    def _shared(cls, value: str | None) -> str | None:
+        if value is not None and value.startswith("mem:"):
+            raise ValueError("mem:// is private to one process; name a store that several can share")
+        return value
+
+    host: str = pydantic.Field(
+        default="127.0.0.1", description="Address to listen on; 0.0.0.0 where others probe or call."
+    )
+    port: int = port_field(8080)
+    listener_fd: int | None = pydantic.Field(
+        default=None, ge=3, description="An open listening socket to take over instead of host and port, by its number."
+    )
+    grace_seconds: float = pydantic.Field(
+        default=25.0, gt=0, le=3600, description="After SIGTERM: seconds for what is in work; then it is given back."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = pydantic.Field(
+        default="info", description="Least severe log lines to print."
+    )
+    log_form: Literal["auto", "console", "json"] = pydantic.Field(
+        default="auto", description="`json` for machines, `console` for people; `auto`: people where it is a terminal."
+    )
+
+
+class ModelSettings(ProcessSettings):
+    """Of a process that has to do with embedding models; it says itself what `model` is."""
+
+    models: str = pydantic.Field(
+        default=".bloomweaver/models", description="Folder of own and fetched models, and of what was recorded of them."
+    )
+
+
+class ThreadSettings(ModelSettings):
+    """Of a process that runs models."""
+
+    threads: int | None = pydantic.Field(
+        default=None, ge=1, description="Processor threads for embedding; not set means what the machine allows."
+    )

@@ -1,0 +1,5 @@
+"""`python -m bloomweaver.search`."""
+
+from bloomweaver.search import main
+
+main.main()

@@ -1,0 +1,40 @@
+"""The composition root of search: queries are embedded here, candidates come from the store, the ledger decides."""
+
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import NoReturn
+
+import fastapi
+
+from bloomweaver.adapters import opening
+from bloomweaver.encoding import threads
+from bloomweaver.ports import embedders
+from bloomweaver.runtime import process
+from bloomweaver.search import application, settings
+
+ABOUT = "Answers searches and embeds on request, with the models that collections are kept in loaded and warm."
+
+
+def main() -> NoReturn:
+    """Run it to its end."""
+    process.main(process.Program("search", ABOUT, settings.SearchSettings, begin, opening.system_clock))
+
+
+@contextlib.asynccontextmanager
+async def begin(wishes: settings.SearchSettings, host: process.Host) -> AsyncIterator[fastapi.FastAPI]:
+    """Open, until the context ends."""
+    cores = wishes.threads or threads.available(len(os.sched_getaffinity(0)))
+    nonces = opening.system_nonces()
+    folder = Path(wishes.models)
+
+    async def open_model(name: str) -> embedders.Embedder:
+        return await opening.open_embedder(name, models_dir=folder, threads=cores)
+
+    models = application.Models(open_model, lambda: opening.listed_models(models_dir=folder), default=wishes.model)
+    async with (
+        opening.open_ports(wishes, clock=host.clock, nonces=nonces, recorder=host.metrics) as ports,
+        application.running(ports, models, host, limit=wishes.max_concurrent_requests) as app,
+    ):
+        yield app

@@ -1,0 +1,5 @@
+"""`python -m bloomweaver.webhook`."""
+
+from bloomweaver.webhook import main
+
+main.main()

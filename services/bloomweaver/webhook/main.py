@@ -1,0 +1,39 @@
+"""The composition root of webhook: takes changes, answers for documents, collections, keys and states."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import NoReturn
+
+import fastapi
+
+from bloomweaver.adapters import opening
+from bloomweaver.domain.models import ModelSpec, space_of
+from bloomweaver.runtime import process
+from bloomweaver.webhook import application, offering, settings
+
+ABOUT = "Takes change events, durable before the 202, and answers for documents, collections, keys and states."
+
+
+def main() -> NoReturn:
+    """Run it to its end."""
+    process.main(process.Program("webhook", ABOUT, settings.WebhookSettings, begin, opening.system_clock))
+
+
+@contextlib.asynccontextmanager
+async def begin(wishes: settings.WebhookSettings, host: process.Host) -> AsyncIterator[fastapi.FastAPI]:
+    """Open, until the context ends."""
+    nonces = opening.system_nonces()
+
+    async def resolve(name: str) -> tuple[ModelSpec, str]:
+        spec = await asyncio.to_thread(opening.described_model, name, models_dir=Path(wishes.models))
+        return spec, space_of(spec)
+
+    sealer = opening.sealer(wishes.sealing_key(), random=nonces.secret)
+    offered = offering.Offering(resolve, default=wishes.model)
+    async with (
+        opening.open_ports(wishes, clock=host.clock, nonces=nonces, recorder=host.metrics) as ports,
+        application.running(ports, offered, sealer, host, limit=wishes.max_concurrent_requests) as app,
+    ):
+        yield app

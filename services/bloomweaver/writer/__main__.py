@@ -1,0 +1,5 @@
+"""`python -m bloomweaver.writer`."""
+
+from bloomweaver.writer import main
+
+main.main()
