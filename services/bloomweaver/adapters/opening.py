@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from bloomweaver.adapters.engines.sqlite import engine
 
 DATABASES = ("mem", "sqlite")
-QUEUES = ("mem", "sqlite")
-BLOBS = ("mem", "file")
+QUEUES = ("mem", "sqlite", "sqs")
+BLOBS = ("mem", "file", "s3")
 VECTORS = ("mem", "sqlite", "pinecone")
 STORES = ("mem", "sqlite")
 BLOBS_FOLDER = "blobs"
@@ -111,8 +111,8 @@ async def open_store(
         engines = _Engines(stack, clock=clock, nonces=nonces, access=access or Access())
         store = Store(
             database=await _database(addresses.database, engines),
-            queues=await _queues(addresses.queues, engines, clock=clock),
-            blobs=_blobs(addresses.blobs, stack, clock=clock),
+            queues=await _queues(addresses.queues, engines, stack, clock=clock),
+            blobs=await _blobs(addresses.blobs, stack, clock=clock),
             vectors=await _vectors(addresses.vectors, engines, stack),
         )
         yield store if recorder is None else _measured(store, addresses, recorder, clock=clock)
@@ -171,14 +171,14 @@ async def open_database(url: str, *, clock: clock.Clock, nonces: clock.Nonces) -
 async def open_queues(url: str, *, clock: clock.Clock, nonces: clock.Nonces) -> AsyncIterator[queues.Queues]:
     """Queues alone. `open_store` shares an engine with the database, which this cannot."""
     async with contextlib.AsyncExitStack() as stack:
-        yield await _queues(url, _Engines(stack, clock=clock, nonces=nonces), clock=clock)
+        yield await _queues(url, _Engines(stack, clock=clock, nonces=nonces), stack, clock=clock)
 
 
 @contextlib.asynccontextmanager
 async def open_blobs(url: str, *, clock: clock.Clock) -> AsyncIterator[blobs.Blobs]:
     """Blobs alone."""
     async with contextlib.AsyncExitStack() as stack:
-        yield _blobs(url, stack, clock=clock)
+        yield await _blobs(url, stack, clock=clock)
 
 
 @contextlib.asynccontextmanager
@@ -251,21 +251,33 @@ def _measured(store: Store, addresses: Addresses, recorder: Recorder, *, clock: 
     )
 
 
-async def _queues(url: str, engines: _Engines, *, clock: clock.Clock) -> queues.Queues:
-    if _scheme(url, known=QUEUES, what="queues") == "mem":
+async def _queues(
+    url: str, engines: _Engines, stack: contextlib.AsyncExitStack, *, clock: clock.Clock
+) -> queues.Queues:
+    scheme = _scheme(url, known=QUEUES, what="queues")
+    if scheme == "mem":
         from bloomweaver.adapters.queues import memory
 
         return memory.MemoryQueues(clock=clock)
+    if scheme == "sqs":
+        from bloomweaver.adapters.queues import sqs
+
+        return await stack.enter_async_context(sqs.open_queues(url, clock=clock))
     from bloomweaver.adapters.queues import sqlite
 
     return sqlite.SqliteQueues(await engines.of(url))
 
 
-def _blobs(url: str, stack: contextlib.AsyncExitStack, *, clock: clock.Clock) -> blobs.Blobs:
-    if _scheme(url, known=BLOBS, what="blobs") == "mem":
+async def _blobs(url: str, stack: contextlib.AsyncExitStack, *, clock: clock.Clock) -> blobs.Blobs:
+    scheme = _scheme(url, known=BLOBS, what="blobs")
+    if scheme == "mem":
         from bloomweaver.adapters.blobs import memory
 
         return memory.MemoryBlobs(clock=clock)
+    if scheme == "s3":
+        from bloomweaver.adapters.blobs import s3
+
+        return await stack.enter_async_context(s3.open_blobs(url))
     from bloomweaver.adapters.blobs import files
 
     opened = files.FileBlobs(_folder(url), clock=clock)

@@ -43,28 +43,36 @@ class Calls:
         seconds: float = CALL_SECONDS,
         attempts: int = ATTEMPTS,
         expected: Collection[str] = (),
+        reads: str | None = None,
     ) -> dict[str, Any]:
         """One operation, named as in the SDK (`send_message_batch`).
 
-        expected: codes that are raised as `failures.Refused`. attempts: only of what may be done twice.
+        expected: codes that are raised as `failures.Refused`. attempts: only of what may be done twice. reads: the
+        field of the answer that is a stream, read to its end within the same seconds.
         """
         try:
             async with asyncio.timeout(seconds):
                 for attempt in range(1, attempts):
                     try:
-                        return await self._once(operation, parameters, expected)
+                        return await self._once(operation, parameters, expected, reads)
                     except errors.TransientError:
                         await asyncio.sleep(pause_seconds(attempt))
-                return await self._once(operation, parameters, expected)
+                return await self._once(operation, parameters, expected, reads)
         except TimeoutError as error:
             detail = f"{self.what} did not answer within {seconds:.0f} s."
             raise errors.TransientError(self._unavailable, detail) from error
 
-    async def _once(self, operation: str, parameters: Mapping[str, Any], expected: Collection[str]) -> dict[str, Any]:
+    async def _once(
+        self, operation: str, parameters: Mapping[str, Any], expected: Collection[str], reads: str | None
+    ) -> dict[str, Any]:
+        import aiohttp
         import botocore.exceptions
 
         try:
             answer: dict[str, Any] = await getattr(self.client, operation)(**parameters)
+            if reads is not None:
+                async with answer[reads] as stream:
+                    answer[reads] = await stream.read()
             return answer
         except botocore.exceptions.ClientError as error:
             named = next((code for code in failures.codes(error.response) if code in expected), None)
@@ -72,7 +80,7 @@ class Calls:
                 status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
                 raise failures.Refused(named, status=status, response=error.response) from error
             raise failures.answered(error.response, what=self.what, unavailable=self._unavailable) from error
-        except botocore.exceptions.BotoCoreError as error:
+        except (botocore.exceptions.BotoCoreError, aiohttp.ClientError) as error:
             raise failures.raised(error, what=self.what, unavailable=self._unavailable) from error
 
 
