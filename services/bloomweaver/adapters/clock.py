@@ -4,7 +4,7 @@ import base64
 import secrets
 import time
 
-NONCE_BYTES = 16
+NONCE_CHARACTERS = 26  # of 5 random bits each
 NONCES_DRAWN = 64
 
 
@@ -22,13 +22,14 @@ class SystemNonces:
     """The operating system's generator, asked for many nonces at once: every request takes some."""
 
     def __init__(self) -> None:
-        self._drawn = b""
+        self._drawn = ""
 
     def nonce(self) -> str:
-        if len(self._drawn) < NONCE_BYTES:
-            self._drawn = secrets.token_bytes(NONCE_BYTES * NONCES_DRAWN)
-        drawn, self._drawn = self._drawn[:NONCE_BYTES], self._drawn[NONCE_BYTES:]
-        return base64.b32encode(drawn).decode("ascii").rstrip("=").lower()
+        if not self._drawn:
+            drawn = secrets.token_bytes(NONCE_CHARACTERS * NONCES_DRAWN * 5 // 8)
+            self._drawn = base64.b32encode(drawn).decode("ascii").lower()
+        nonce, self._drawn = self._drawn[:NONCE_CHARACTERS], self._drawn[NONCE_CHARACTERS:]
+        return nonce
 
     def secret(self, size_bytes: int) -> bytes:
         return secrets.token_bytes(size_bytes)

@@ -80,7 +80,7 @@ class Change:
     Exactly one of content (replace whole, with meta), patch, or neither (delete). source_version is None in an
     arrival-ordered collection, and for the DELETE route without one: then what is there goes.
     collection_uid: set where something was already stored for that very collection (a blob): another one under the same
-    name is then COLLECTION_NOT_FOUND.
+    name is then COLLECTION_NOT_FOUND. meta_hash: that of `meta`, where somebody has it already.
     """
 
     tenant: TenantId
@@ -98,6 +98,7 @@ class Change:
     actor: str = ""
     request_id: str = ""
     collection_uid: CollectionUid | None = None
+    meta_hash: str | None = None
 
     @property
     def deletes(self) -> bool:

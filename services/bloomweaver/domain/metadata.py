@@ -49,7 +49,8 @@ def check(value: object) -> dict[str, Value]:
     if len(value) > MAX_KEYS:
         raise MetadataError("", f"metadata has at most {MAX_KEYS} keys")
     checked = {_checked_key(key): _checked_value(item, f"/{escape(str(key))}") for key, item in value.items()}
-    if len(canonical_json(checked).encode()) > MAX_BYTES:
+    # No character takes more than six bytes of JSON: what is short is not written only to be measured.
+    if len(repr(checked)) * 6 > MAX_BYTES and len(canonical_json(checked).encode()) > MAX_BYTES:
         raise MetadataError("", f"metadata is at most {MAX_BYTES} bytes of compact JSON")
     return checked
 

@@ -106,7 +106,7 @@ def _accept_put(
     content, meta = change.content, change.meta or Meta()
     assert content is not None
     src = change.source_version if ordering is Ordering.SOURCE and change.source_version is not None else next_seq
-    metas = identity.meta_hash(meta.title, meta.url, meta.metadata)
+    metas = change.meta_hash or identity.meta_hash(meta.title, meta.url, meta.metadata)
     if row is None:
         fresh = Row(key, next_seq, src, content_hash=content.hash, meta_hash=metas, accepted_at=now, hinted_at=now)
         return Decision(Outcome.CREATED, fresh, takes_seq=True, meta=meta)

@@ -38,6 +38,7 @@ class Metrics:
         self._collections: set[str] = set()
         self._described: list[tuple[str, str, str, tuple[str, ...]]] = []
         self._requests: dict[tuple[str, str, int], prometheus_client.Histogram] = {}
+        self._decided: dict[tuple[str, str], prometheus_client.Counter] = {}
         self._make_edge()
         self._make_pipeline()
         self._make_embedding()
@@ -70,7 +71,10 @@ class Metrics:
 
     def count_event(self, op: str, outcome: str, *, size_bytes: int) -> None:
         """A change was decided: op is the change type, outcome one of the contract's or `rejected`."""
-        self._events.labels(op, outcome).inc()
+        child = self._decided.get((op, outcome))
+        if child is None:
+            child = self._decided[op, outcome] = self._events.labels(op, outcome)
+        child.inc()
         self._event_bytes.observe(size_bytes)
 
     # Queues and stages

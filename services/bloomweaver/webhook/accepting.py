@@ -77,15 +77,16 @@ class Acceptor:
         self, items: Sequence[envelopes.Item], *, sender: Sender, wait: parameters.Wait | None = None
     ) -> Answers:
         """Decide every item, and wait where that is asked for."""
-        good = [item for item in items if item.submission is not None and sender.sees(item.submission.collection)]
-        submissions = [item.submission for item in good if item.submission is not None]
-        results = iter(await self._service.accept(submissions, caller=sender.caller()))
+        submissions = [item.submission for item in items if item.submission is not None]
+        seen = {name: sender.sees(name) for name in {submission.collection for submission in submissions}}
+        good = [submission for submission in submissions if seen[submission.collection]]
+        results = iter(await self._service.accept(good, caller=sender.caller()))
         decided = []
         for item in items:
             if item.submission is None:
                 assert item.refusal is not None
                 decided.append(Decided(item, item.refusal))
-            elif not sender.sees(item.submission.collection):
+            elif not seen[item.submission.collection]:
                 decided.append(
                     Decided(item, item.pointed(authentication.collection_not_found(item.submission.collection)))
                 )

@@ -187,13 +187,16 @@ class WebhookService:
         if submission.change_type is not ChangeType.DELETE and submission.patch is None:
             content = self._content(submission)
         event_id = submission.event_id or self._nonces.nonce()
+        meta = submission.meta
+        metas = identity.meta_hash(meta.title, meta.url, meta.metadata)
         return Change(
             tenant=caller.tenant,
             collection=submission.collection,
             document_id=DocumentId(submission.document_id),
-            event=EventIdentity(submission.source, event_id, fingerprint_of(submission, content)),
+            event=EventIdentity(submission.source, event_id, fingerprint_of(submission, content, metas)),
             content=content,
-            meta=submission.meta,
+            meta=meta,
+            meta_hash=metas,
             patch=submission.patch,
             source_version=submission.source_version,
             expect=submission.expect,
@@ -270,15 +273,15 @@ def check_names(collection: str, document_id: str) -> None:
         raise _wrong(Reason.INVALID_DOCUMENT_ID, "/document_id", detail)
 
 
-def fingerprint_of(submission: Submission, content: Content | None) -> str:
+def fingerprint_of(submission: Submission, content: Content | None, meta_hash: str) -> str:
     """What makes two events with one id the same event: all that decides the document's fate."""
-    meta, patch = submission.meta, submission.patch
+    patch = submission.patch
     return identity.fingerprint(
         "patch" if patch else str(submission.change_type),
         submission.document_id,
         submission.source_version,
         content.hash if content else None,
-        identity.meta_hash(meta.title, meta.url, meta.metadata),
+        meta_hash,
         repr(patch) if patch else None,
     )
 

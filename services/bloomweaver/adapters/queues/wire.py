@@ -11,6 +11,8 @@ from bloomweaver.domain.identity import CollectionUid, DocumentId, Pipe, TenantI
 
 VERSION = 1
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
 
 class WireError(ValueError):
     """This release cannot read the message: it stays in its queue for one that can, or for the dead letters."""
@@ -31,7 +33,7 @@ def encode(hint: Hint) -> str:
         fields["traceparent"] = hint.traceparent
     if hint.unanswered:
         fields["unanswered"] = hint.unanswered
-    return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
+    return _ENCODER.encode(fields)
 
 
 def decode(message: str | bytes) -> Hint:

@@ -4,6 +4,7 @@ The line names the route's template, the reason of a refusal and the key's publi
 a document. A path that matches no route is counted as one, so that a scanner cannot make labels.
 """
 
+import logging
 from typing import Final
 
 import structlog
@@ -27,6 +28,7 @@ class Middleware:
         self._clock = clock
         self._metrics = metrics
         self._log = structlog.get_logger("bloomweaver.access")
+        self._says = self._log.is_enabled_for(logging.INFO)
 
     async def __call__(self, scope: types.Scope, receive: types.Receive, send: types.Send) -> None:
         """ASGI."""
@@ -53,7 +55,7 @@ class Middleware:
         self._metrics.observe_request(scope["method"], route, status=status, seconds=seconds)
         if reason is not None:
             self._metrics.count_refusal(reason)
-        if route in QUIET:
+        if not self._says or route in QUIET:
             return
         fields: dict[str, object] = {
             "method": scope["method"],

@@ -35,8 +35,8 @@ class MediaType:
 
 def media_type(request: requests.Request, allowed: Collection[str] | None = None) -> MediaType:
     """The request's one Content-Type; 415 if it is missing, repeated, not among `allowed`, or not UTF-8."""
-    values = request.headers.getlist("content-type")
-    parts = values[0].split(";") if len(values) == 1 else [""]
+    values = header_values(request, b"content-type")
+    parts = values[0].decode("latin-1").split(";") if len(values) == 1 else [""]
     name = parts[0].strip().lower()
     if not name or (allowed is not None and name not in allowed):
         offer = f" Send one of: {', '.join(sorted(allowed))}." if allowed else ""
@@ -54,8 +54,8 @@ def media_type(request: requests.Request, allowed: Collection[str] | None = None
 async def read_body(request: requests.Request, *, limit_bytes: int, idle_seconds: float = BODY_IDLE_SECONDS) -> bytes:
     """The whole body, if it stays within the limit and keeps coming."""
     refuse_encoding(request)
-    declared = request.headers.get("content-length", "0")
-    if declared.isascii() and declared.isdigit() and (len(declared) > 18 or int(declared) > limit_bytes):
+    declared = next(iter(header_values(request, b"content-length")), b"0")
+    if declared.isdigit() and (len(declared) > 18 or int(declared) > limit_bytes):
         raise _too_large(limit_bytes)
     chunks: list[bytes] = []
     size = 0
@@ -79,16 +79,22 @@ async def read_body(request: requests.Request, *, limit_bytes: int, idle_seconds
 
 def refuse_encoding(request: requests.Request) -> None:
     """Any Content-Encoding is refused: what arrives is what is counted."""
-    if "content-encoding" in request.headers:
+    if header_values(request, b"content-encoding"):
         raise errors.Refusal(Reason.UNSUPPORTED_ENCODING, "Send the body without Content-Encoding.")
+
+
+def header_values(request: requests.Request, name: bytes) -> list[bytes]:
+    """All values of a header; its name in lower case. The framework's way copies and decodes every header each time."""
+    headers: list[tuple[bytes, bytes]] = request.scope["headers"]
+    return [value for found, value in headers if found == name]
 
 
 def header_id(request: requests.Request, name: str) -> str | None:
     """An id from a header such as Idempotency-Key: printable ASCII, bounded; None if the header is absent."""
-    values = request.headers.getlist(name)
+    values = header_values(request, name.encode("ascii"))
     if not values:
         return None
-    value = values[0]
+    value = values[0].decode("latin-1")
     good = len(values) == 1 and 0 < len(value) <= MAX_HEADER_ID_CHARACTERS and value.isascii() and value.isprintable()
     if not good:
         detail = f"one header of 1 to {MAX_HEADER_ID_CHARACTERS} printable ASCII characters"
