@@ -5,6 +5,7 @@ it the writer and its commits; an unknown scheme is a ConfigurationError that na
 credentials.
 """
 
+import asyncio
 import contextlib
 import pathlib
 import urllib.parse
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 DATABASES = ("mem", "sqlite")
 QUEUES = ("mem", "sqlite", "sqs")
 BLOBS = ("mem", "file", "s3")
-VECTORS = ("mem", "sqlite", "pinecone")
+VECTORS = ("mem", "sqlite", "pinecone", "opensearch")
 STORES = ("mem", "sqlite")
 BLOBS_FOLDER = "blobs"
 
@@ -307,6 +308,10 @@ async def _vector_server(url: str) -> "_VectorServer | None":
         from bloomweaver.adapters.vectors import pinecone
 
         return await pinecone.open_vectors(url)
+    if scheme == "opensearch":
+        from bloomweaver.adapters.vectors import opensearch
+
+        return await opensearch.open_vectors(url)
     return None
 
 
@@ -361,11 +366,12 @@ def sealer(key: bytes, *, random: Callable[[int], bytes]) -> Sealer:
     return sealing.AesSealer(key, random=random)
 
 
-def described_model(name: str, *, models_dir: pathlib.Path) -> models.ModelSpec:
-    """What a model is, without loading it. Hashes the files of one that is not in the table: call it in a thread."""
+async def resolved_model(name: str, *, models_dir: pathlib.Path) -> tuple[models.ModelSpec, str]:
+    """What a model is, and its space, without loading it. Hashes the files of one that is not in the table."""
     from bloomweaver.adapters.embedders import loading
 
-    return loading.described(name, models_dir=models_dir)
+    spec = await asyncio.to_thread(loading.described, name, models_dir=models_dir)
+    return spec, models.space_of(spec)
 
 
 def listed_models(*, models_dir: pathlib.Path) -> list[tuple[models.ModelSpec, str]]:

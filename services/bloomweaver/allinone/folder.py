@@ -48,6 +48,13 @@ class DataFolder:
         """Seals the secrets of signed sources."""
         return self.root / "secret"
 
+    def secret_as_text(self) -> Path:
+        """A file with the sealing secret in hex digits, as processes of their own are given it."""
+        file = self.root / "secret.hex"
+        if not file.exists():
+            write_private(file, self.secret.read_bytes().hex().encode() + b"\n")
+        return file
+
     def prepare(self, *, random: Callable[[int], bytes]) -> bytes:
         """Make the folder; gives the sealing secret."""
         try:

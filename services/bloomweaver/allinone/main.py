@@ -6,22 +6,24 @@ second of Python, and a person waits for both.
 
 import asyncio
 import contextlib
+import functools
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import bloomweaver
 from bloomweaver.adapters import opening
 from bloomweaver.allinone import folder, settings
-from bloomweaver.domain.errors import BloomWeaverError
+from bloomweaver.domain.errors import BloomWeaverError, ConfigurationError
+from bloomweaver.domain.reasons import Reason
 from bloomweaver.encoding import pool, threads
 from bloomweaver.ports import embedders
 from bloomweaver.runtime import environment, logs, metrics, tracing
 
 if TYPE_CHECKING:
-    from bloomweaver.allinone import running
+    from bloomweaver.allinone import processes, running
 
 
 @contextlib.asynccontextmanager
@@ -65,6 +67,33 @@ async def opened(root: Path, wishes: settings.DevSettings, *, purpose: str) -> A
                     workers=wishes.workers,
                 )
                 yield await stack.enter_async_context(running.started(outside, data))
+
+
+@contextlib.asynccontextmanager
+async def supervised(
+    root: Path, wishes: settings.DevSettings, *, tell: Callable[[str, str], None]
+) -> AsyncIterator[tuple["processes.Fleet", str | None]]:
+    """Every service as a process of its own, over a store that is migrated first; and the key, if it is new."""
+    from bloomweaver.allinone import processes, running
+
+    logs.configure(form=wishes.log_form, level=wishes.log_level, stream=sys.stderr)
+    clock, nonces = opening.system_clock(), opening.system_nonces()
+    data = folder.DataFolder(root)
+    data.prepare(random=nonces.secret)
+    store = wishes.store or f"sqlite:///{data.ledger.absolute()}"
+    if store.startswith("mem:"):
+        detail = "mem:// is private to one process: give --processes a store that several can share."
+        raise ConfigurationError(Reason.INVALID_CONFIGURATION, detail)
+    with data.locked(purpose="bloomweaver dev --processes"):
+        access = opening.Access(postgresql_password=wishes.password)
+        addresses = opening.profile(store, queues=wishes.queues, blobs=wishes.blobs, vectors=wishes.vectors)
+        async with opening.open_store(addresses, clock=clock, nonces=nonces, access=access) as opened_store:
+            ports = await opening.all_ports(opened_store, clock=clock, nonces=nonces)
+            resolve = functools.partial(opening.resolved_model, models_dir=data.models)
+            new_key = await running.introduce(ports, data, running.collections_of(ports, resolve, default=wishes.model))
+        variables = environment.read()
+        async with processes.opened(data, wishes, store=store, variables=variables, clock=clock, tell=tell) as fleet:
+            yield fleet, new_key
 
 
 @contextlib.asynccontextmanager

@@ -1,6 +1,7 @@
 """Opening and serving the all-in-one process: the order in which things begin and, in reverse, end."""
 
 import contextlib
+import functools
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from bloomweaver.reconciler import worker as reconciler_worker
 from bloomweaver.runtime import health, lifecycle, metrics, serving, stages, tracing
 from bloomweaver.search import catalogue
 from bloomweaver.webhook import application as webhook_application
-from bloomweaver.webhook import offering, sealing
+from bloomweaver.webhook import managing, offering, sealing
 from bloomweaver.writer import worker as writer_worker
 
 Stop = Callable[[], None]
@@ -61,12 +62,10 @@ async def started(outside: Outside, data: folder.DataFolder) -> AsyncIterator[Ru
 
     async with contextlib.AsyncExitStack() as stack:
         models = await stack.enter_async_context(pool.ModelPool(outside.open_model, on_batch=recorder.observe_batch))
-        offered = offering.Offering(lambda name: application.resolved(models, name), default=outside.default_model)
-        collections = webhook_application.collections_of(ports, offered)
-        await collections.welcome(webhook_application.TENANT)
+        resolve = functools.partial(application.resolved, models)
+        collections = collections_of(ports, resolve, default=outside.default_model)
+        new_key = await introduce(ports, data, collections)
         unusable = await pool.load_used(models, ports.registry)
-        new_key = not data.key.exists()
-        key = await _own_key(ports, data)
         parts = stages.Stages(ports, metrics=recorder, on_death=died, tracer=outside.tracer)
         reconciler = reconciler_worker.service_of(ports)
         if outside.workers:
@@ -83,7 +82,7 @@ async def started(outside: Outside, data: folder.DataFolder) -> AsyncIterator[Ru
         around = application.Surroundings(recorder, _health(ports, parts), outside.sealer, listed, auditor)
         app = application.create(ports, webhook, models, collections, around)
         owner = administration.Administration(ports.registry, collections, ports.clock, ports.nonces)
-        yield Running(app, key, deaths.append, owner, new_key)
+        yield Running(app, data.key.read_text().strip(), deaths.append, owner, new_key is not None)
 
 
 async def serve(running: Running, listener: socket.socket, *, stops: list[Stop]) -> None:
@@ -119,6 +118,19 @@ def _health(ports: opened.Ports, parts: stages.Stages) -> health.Health:
     made = health.Health(clock=ports.clock)
     made.watch(probes=health.probes_of(ports), check=parts.obstacles)
     return made
+
+
+def collections_of(ports: opened.Ports, resolve: offering.Resolve, *, default: str) -> managing.Collections:
+    """Making and re-indexing collections."""
+    return webhook_application.collections_of(ports, offering.Offering(resolve, default=default))
+
+
+async def introduce(ports: opened.Ports, data: folder.DataFolder, collections: managing.Collections) -> str | None:
+    """Make the first tenant and this machine's key known to the ledger; gives the key where this made it."""
+    await collections.welcome(webhook_application.TENANT)
+    new = not data.key.exists()
+    key = await _own_key(ports, data)
+    return key if new else None
 
 
 async def _own_key(ports: opened.Ports, data: folder.DataFolder) -> str:

@@ -50,6 +50,10 @@ class Screen:
         for line in lines:
             self.err.print(line, soft_wrap=not self.err.is_terminal)
 
+    def labelled(self, label: str, line: str) -> None:
+        """A line of somebody else, beside the result."""
+        self.err.print(f"{label:<14} | {line}", markup=False, highlight=False, soft_wrap=True)
+
     def json(self, value: object) -> None:
         """The result with `--json`; nothing without."""
         if self.as_json:

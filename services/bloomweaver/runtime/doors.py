@@ -30,12 +30,7 @@ class Door:
         if self.app is not None:
             await self.app(scope, receive, send)
         elif scope["type"] == "http":
-            status, content_type, body = await self._answer(scope)
-            headers = [(b"content-type", content_type.encode()), (b"content-length", str(len(body)).encode())]
-            if status == 503:
-                headers.append((b"retry-after", b"1"))
-            await send({"type": "http.response.start", "status": status, "headers": headers})
-            await send({"type": "http.response.body", "body": body})
+            await _send(send, *await self._answer(scope))
 
     async def _answer(self, scope: types.Scope) -> tuple[int, str, bytes]:
         path = scope["path"]
@@ -56,7 +51,8 @@ class Door:
                 Reason.SHUTTING_DOWN,
                 f"This process is not ready: {'; '.join(report.obstacles)}.",
             )
-        problem = {"type": f"/docs/reasons/{reason}", "title": "Not here", "status": status, "detail": detail}
+        title = "The process is not ready" if status == 503 else "There is nothing here"
+        problem = {"type": f"/docs/reasons/{reason}", "title": title, "status": status, "detail": detail}
         return status, "application/problem+json", _json({**problem, "reason": str(reason)})
 
 
@@ -66,6 +62,19 @@ def readiness(report: health.Report) -> tuple[int, dict[str, object]]:
     if report.obstacles:
         return 503, {"status": "unready", "obstacles": list(report.obstacles), **degraded}
     return 200, {"status": "ready", **degraded}
+
+
+async def send_json(send: types.Send, status: int, answer: Mapping[str, object]) -> None:
+    """The whole of an answer."""
+    await _send(send, status, "application/json", _json(answer))
+
+
+async def _send(send: types.Send, status: int, content_type: str, body: bytes) -> None:
+    headers = [(b"content-type", content_type.encode()), (b"content-length", str(len(body)).encode())]
+    if status == 503:
+        headers.append((b"retry-after", b"1"))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 def _json(value: object) -> bytes:

@@ -17,7 +17,14 @@ from bloomweaver.ports import clock as clocks
 from bloomweaver.ports import opened
 
 PROBE_SECONDS: Final = 2.0
-REMEMBERED_SECONDS: Final = 2.0
+REMEMBERED_SECONDS: Final = 1.0
+
+_AWAY: Final[Mapping[str, Reason]] = {
+    "ledger": Reason.LEDGER_UNAVAILABLE,
+    "queues": Reason.QUEUE_UNAVAILABLE,
+    "blobs": Reason.BLOBS_UNAVAILABLE,
+    "vectors": Reason.VECTORS_UNAVAILABLE,
+}
 
 Probe = Callable[[], Awaitable[object]]
 Check = Callable[[], Awaitable[Sequence[str]]]
@@ -75,7 +82,7 @@ class Health:
             return self._found[1]
 
     async def _asked(self, before: Report) -> Report:
-        found = await asyncio.gather(*(probed(probe) for probe in self._probes.values()))
+        found = await asyncio.gather(*(probed(part, probe) for part, probe in self._probes.items()))
         away = {part: error for part, error in zip(self._probes, found, strict=True) if error is not None}
         sentences = {part: sentence(part, error) for part, error in away.items()}
         obstacles = [text for part, text in sentences.items() if part in self._needed]
@@ -92,7 +99,7 @@ def sentence(part: str, error: errors.BloomWeaverError) -> str:
     return f"{part}: {error.reason} ({explanations.of(error.reason).meaning})"
 
 
-async def probed(probe: Probe) -> errors.BloomWeaverError | None:
+async def probed(part: str, probe: Probe) -> errors.BloomWeaverError | None:
     """Why a part cannot be reached; None where it can."""
     try:
         async with asyncio.timeout(PROBE_SECONDS):
@@ -100,7 +107,8 @@ async def probed(probe: Probe) -> errors.BloomWeaverError | None:
     except errors.BloomWeaverError as error:
         return error
     except TimeoutError:
-        return errors.TransientError(Reason.REQUEST_TIMEOUT, f"no answer within {PROBE_SECONDS:g} s")
+        reason = _AWAY.get(part, Reason.OVERLOADED)
+        return errors.TransientError(reason, f"The {part} gave no answer within {PROBE_SECONDS:g} s.")
     return None
 
 

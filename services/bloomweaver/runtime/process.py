@@ -98,7 +98,7 @@ async def _life(program: Program[SettingsT], wishes: SettingsT, variables: Mappi
         host = Host(recorder, health.Health(clock=clock), tracer, clock)
         host.health.hold("start", "still opening")
         door = doors.Door(host.health, recorder)
-        with _signals(host):
+        with _signals(host), _lifeline(host, wishes.lifeline_fd):
             async with _answering(door, listener, host) as server:
                 log = structlog.get_logger("process").bind(service=program.name, version=version)
                 log.info("listening", address=listener.getsockname()[:2], process=os.getpid())
@@ -197,3 +197,17 @@ def _signals(host: Host) -> Iterator[None]:
     finally:
         for number in SIGNALS:
             loop.remove_signal_handler(number)
+
+
+@contextlib.contextmanager
+def _lifeline(host: Host, fd: int | None) -> Iterator[None]:
+    """Who started this holds the other end; when it is gone, nobody is left to end this."""
+    if fd is None:
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    loop.add_reader(fd, host.ending.set)
+    try:
+        yield
+    finally:
+        loop.remove_reader(fd)

@@ -61,6 +61,9 @@ class ProcessSettings(StoreSettings):
     listener_fd: int | None = pydantic.Field(
         default=None, ge=3, description="An open listening socket to take over instead of host and port, by its number."
     )
+    lifeline_fd: int | None = pydantic.Field(
+        default=None, ge=3, description="The read end of a pipe, by its number: when it closes, end as at SIGTERM."
+    )
     grace_seconds: float = pydantic.Field(
         default=25.0, gt=0, le=3600, description="After SIGTERM: seconds for what is in work; then it is given back."
     )

@@ -1,7 +1,7 @@
 """The composition root of webhook: takes changes, answers for documents, collections, keys and states."""
 
-import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import NoReturn
@@ -9,7 +9,6 @@ from typing import NoReturn
 import fastapi
 
 from bloomweaver.adapters import opening
-from bloomweaver.domain.models import ModelSpec, space_of
 from bloomweaver.runtime import process
 from bloomweaver.webhook import application, offering, settings
 
@@ -25,11 +24,7 @@ def main() -> NoReturn:
 async def begin(wishes: settings.WebhookSettings, host: process.Host) -> AsyncIterator[fastapi.FastAPI]:
     """Open, until the context ends."""
     nonces = opening.system_nonces()
-
-    async def resolve(name: str) -> tuple[ModelSpec, str]:
-        spec = await asyncio.to_thread(opening.described_model, name, models_dir=Path(wishes.models))
-        return spec, space_of(spec)
-
+    resolve = functools.partial(opening.resolved_model, models_dir=Path(wishes.models))
     sealer = opening.sealer(wishes.sealing_key(), random=nonces.secret)
     offered = offering.Offering(resolve, default=wishes.model)
     async with (

@@ -67,7 +67,7 @@ class StatusRoutes:
         return answers.as_json(answer)
 
     async def _stores(self) -> dict[str, object]:
-        found = await asyncio.gather(*(health.probed(probe) for probe in self.probes.values()))
+        found = await asyncio.gather(*(health.probed(part, probe) for part, probe in self.probes.items()))
         return {
             name: {"reachable": error is None, "reason": error.reason.value if error else None}
             for name, error in zip(self.probes, found, strict=True)

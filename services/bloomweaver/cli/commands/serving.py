@@ -36,6 +36,9 @@ def dev(
         str | None,
         typer.Option("--model", metavar="MODEL", help="Embedding model of new collections.", show_default=False),
     ] = None,
+    processes: Annotated[
+        bool, typer.Option("--processes", help="Each service a process of its own, behind one address.")
+    ] = False,
     data: options.Data = None,
 ) -> None:
     """Run the whole service on this machine until Ctrl-C.
@@ -44,7 +47,8 @@ def dev(
     """
     around = surroundings.of(context)
     settings = settings_of(around.variables, port=port, host=host, model=model)
-    surroundings.run_serving(_serve(around.data(data), settings, screen.Screen()))
+    serve = _serve_processes if processes else _serve
+    surroundings.run_serving(serve(around.data(data), settings, screen.Screen()))
 
 
 def settings_of(variables: Mapping[str, str], **given: object) -> "dev_settings.DevSettings":
@@ -67,6 +71,27 @@ async def _serve(data: Path, settings: "dev_settings.DevSettings", display: scre
             display.show(*_greeting(data, settings.host, port, new_key=new_key))
             await running.serve(service, listener, stops=stops)
             display.note("Stopping: what is in work is finished, the rest waits in the ledger.")
+
+
+async def _serve_processes(data: Path, settings: "dev_settings.DevSettings", display: screen.Screen) -> None:
+    from bloomweaver.allinone import main
+    from bloomweaver.runtime import lifecycle
+
+    with lifecycle.listen(settings.host, settings.port) as listener:
+        port = listener.getsockname()[1]
+        async with (
+            _until_stopped() as stops,
+            main.supervised(data, settings, tell=display.labelled) as (fleet, new_key),
+        ):
+
+            def greet() -> None:
+                what = "each service a process of its own"
+                display.show(*_greeting(data, settings.host, port, new_key=new_key, what=what))
+
+            display.show(*(f"  {name:<14} http://127.0.0.1:{number}" for name, number in fleet.ports.items()))
+            stops.append(fleet.server.stop)
+            await fleet.serve(listener, on_ready=greet)
+            display.note("Stopped: what was in work is finished, the rest waits in the ledger.")
 
 
 @contextlib.asynccontextmanager
@@ -101,7 +126,9 @@ async def _until_stopped() -> AsyncIterator[list[Callable[[], None]]]:
             loop.remove_signal_handler(number)
 
 
-def _greeting(data: Path, host: str, port: int, *, new_key: str | None) -> list[str]:
+def _greeting(
+    data: Path, host: str, port: int, *, new_key: str | None, what: str = "everything in this one process"
+) -> list[str]:
     import bloomweaver
 
     shown = f"[{host}]" if ":" in host else host
@@ -110,7 +137,7 @@ def _greeting(data: Path, host: str, port: int, *, new_key: str | None) -> list[
     near = "" if data == Path(surroundings.DEFAULT_DATA) else f" --data {data}"
     options = f"{'' if default else f' --url {url}'}{near}"
     return [
-        f"BloomWeaver {bloomweaver.__version__}, everything in this one process; data in {data}",
+        f"BloomWeaver {bloomweaver.__version__}, {what}; data in {data}",
         f"  API   {url}",
         f"  docs  {url}/docs",
         f"  key   {data / 'key'} (commands on this machine find it)",
