@@ -16,6 +16,7 @@ from tests.simulation import clients, databases, histories, oracle, people, worl
 
 CONVERGENCE_SECONDS = 3 * 3600.0
 STEP_SECONDS = 60.0
+MONTH_SECONDS = 31 * 86_400.0
 PRESENT = (VersionState.INTENT, VersionState.READY, VersionState.LIVE)
 
 
@@ -137,6 +138,23 @@ async def clean_up(world_: world.World) -> None:
     await service.round()
 
 
+async def purge(world_: world.World) -> None:
+    """A month passes: nothing of what was deleted is left, and all else is still shown."""
+    world_.kill_all()
+    await world_.pass_time(MONTH_SECONDS)
+    world_.off -= {"reconciler-1", "search-1"}
+    world_.start("reconciler-1", idle=True)
+    world_.start("search-1")
+    await _sweep(world_)
+    for _ in range(2):
+        await world_.running["reconciler-1"].service.round()
+        await asyncio.sleep(STEP_SECONDS + 1.0)
+    left = [look.row.key.document_id for look in await looks(world_) if look.row.tomb]
+    if left:
+        world_.history.violated("I8", world_.loop.time(), f"tombstones are left after a month: {left}")
+    await check_convergence(world_)
+
+
 async def _sweep(world_: world.World) -> None:
     try:
         await world_.running["reconciler-1"].service.sweeper.sweep(force=False)
@@ -177,8 +195,6 @@ async def check_erasure(world_: world.World) -> None:
     for look in await looks(world_):
         row = look.row
         kept = {v.seq for v in look.versions if v.state is not VersionState.GONE} | {row.live, row.seq}
-        # What was replaced before it was ever shown stays until something newer is shown.
-        kept |= {op.seq for op in world_.history.operations if op.uid == row.key.collection_uid and op.seq > row.live}
         for seq in kept if not row.tomb else ():
             shown |= _text_under(world_, row.key, seq)
     gone = {word for op in world_.history.operations for word in op.words if op.outcome} - shown

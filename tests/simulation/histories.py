@@ -88,7 +88,7 @@ class Search:
 
     number: int
     tenant: str
-    collection: str
+    collections: tuple[str, ...]
     started: float
     ended: float
     hits: tuple[Seen, ...] | None

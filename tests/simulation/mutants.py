@@ -101,9 +101,9 @@ def _hint_before_commit() -> list[Swap]:
 
 
 def _no_inbox() -> list[Swap]:
-    unseen = sqlite_accepting._EVENT + " AND 0"
+    unseen = sqlite_accepting._EVENTS + " AND 0"
     insert = sqlite_accepting._INSERT_EVENT.replace("INSERT", "INSERT OR REPLACE", 1)
-    return [(sqlite_accepting, "_EVENT", unseen), (sqlite_accepting, "_INSERT_EVENT", insert)]
+    return [(sqlite_accepting, "_EVENTS", unseen), (sqlite_accepting, "_INSERT_EVENT", insert)]
 
 
 def _arrival_order() -> list[Swap]:
@@ -156,7 +156,9 @@ def _make_row(connection: Any, old: ledger.Look) -> None:
     revision = old.revision(old.row.seq)
     if stored is None or revision is None or revision.content is None:
         return
-    did, _ = documents.insert(connection, stored, replace(old.row, live=0, started=0))
+    did = connection.execute("SELECT coalesce(max(did), 0) + 1 FROM document").fetchone()[0]
+    record, _ = documents.fresh(stored, replace(old.row, live=0, started=0), did)
+    connection.execute(documents.INSERT, record)
     content = revision.content
     connection.execute(
         "INSERT OR REPLACE INTO revision (seq, did, src, media_type, content_hash, size_bytes, blob, title, url,"
@@ -335,6 +337,15 @@ def _short_tombstones() -> list[Swap]:
     ]
 
 
+def _receipts_forgotten() -> list[Swap]:
+    """R12: a hint that is put off begins anew, as if nobody had died of it."""
+    return [(queues.Delivery, "told", lambda delivery: delivery.hint)]
+
+
+def _tombstones_for_ever() -> list[Swap]:
+    return [(sqlite_garbage, "_purgeable", lambda *_, **__: False)]
+
+
 def _by_name(*mutants: Mutant) -> dict[str, Mutant]:
     return {mutant.name: mutant for mutant in mutants}
 
@@ -348,15 +359,18 @@ MUTANTS = _by_name(
     Mutant("R5+R13 no intent", _no_intent),
     Mutant("R6 ids without version", _ids_without_version),
     Mutant("R7 no barrier", _no_barrier, plans.busy),
+    Mutant("R7 no probe", _no_barrier, plans.unpositioned),
     Mutant("R8 unfenced flip", _unfenced_flip),
     Mutant("R9 deletes first", _deletes_first),
     Mutant("R10 no filter", _no_filter),
     Mutant("R10 rows from a replica", _lagging_rows),
     Mutant("R11 no retry on a flip", _no_retry),
     Mutant("R12 no reconciler", _no_reconciler),
+    Mutant("R12 receipts forgotten", _receipts_forgotten, plans.mixed),
     Mutant("R13 no sweep", _no_sweep),
     Mutant("R14 results cached", _cached_results),
     Mutant("R15 promotion without gate", _gate_open, plans.reindexing),
     Mutant("R15 no dual write, late gate", _no_dual_write, plans.editing),
+    Mutant("R16 tombstones for ever", _tombstones_for_ever),
     Mutant("R16 tombstones of 20 s", _short_tombstones, plans.forgetful),
 )

@@ -150,7 +150,7 @@ class NaiveWorld:
             if owner == tenant
         )
         number = len(self.history.searches) + 1
-        self.history.searches.append(histories.Search(number, tenant, COLLECTION, started, self.loop.time(), hits))
+        self.history.searches.append(histories.Search(number, tenant, (COLLECTION,), started, self.loop.time(), hits))
 
 
 def caught(seed: int) -> bool:

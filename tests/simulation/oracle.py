@@ -17,6 +17,7 @@ class Document:
     """All that is known of one document of one life of a collection."""
 
     tenant: str
+    collection: str
     name: str
     revisions: dict[int, Operation] = field(default_factory=dict)
     affirmed: dict[int, list[Operation]] = field(default_factory=lambda: defaultdict(list))
@@ -82,7 +83,9 @@ class Oracle:
             if op.refused is not None or (op.outcome is None and op.kind is not Kind.DELETE):
                 continue
             place = op.place
-            document = self._documents.setdefault((op.uid, place.document), Document(place.tenant, place.document))
+            document = self._documents.setdefault(
+                (op.uid, place.document), Document(place.tenant, place.collection, place.document)
+            )
             if op.takes_seq:
                 if op.seq in document.revisions:
                     self._broken("I10", op.ended or op.started, f"{op} and {document.revisions[op.seq]}: one seq")
@@ -119,7 +122,8 @@ class Oracle:
         by_document: dict[tuple[str, str], list[Seen]] = defaultdict(list)
         for hit in search.hits:
             owner = self._owners.get((search.tenant, hit.seq))
-            if owner is None or owner[1] != hit.document:
+            asked = owner is not None and self._documents[owner].collection in search.collections
+            if owner is None or not asked or owner[1] != hit.document:
                 self._broken(
                     "I6", search.ended, f"search {search.number} shows {hit}, which {search.tenant} never sent"
                 )
@@ -133,7 +137,7 @@ class Oracle:
             seen[owner].append(Sight(search, seq))
 
     def _check_document(self, search: Search, document: Document, uid: str, hits: list[Seen]) -> int:
-        who = f"search {search.number}: {document.tenant}/{search.collection}/{document.name}"
+        who = f"search {search.number}: {document.tenant}/{document.collection}/{document.name}"
         seqs = sorted({hit.seq for hit in hits})
         if len(seqs) > 1:
             self._broken("I2", search.ended, f"{who} shows a mix of seqs {seqs}")
@@ -166,29 +170,26 @@ class Oracle:
     ) -> None:
         """I4, I5: nothing older than an earlier search showed, and nothing missing that it showed."""
         for owner, sights in seen.items():
-            earlier = [s.seq for s in sights if self._comparable(s.search, search)]
+            document = self._documents[owner]
+            if document.tenant != search.tenant or document.collection not in search.collections:
+                continue
+            earlier = [s.seq for s in sights if s.search.ended < search.started]
             if not earlier:
                 continue
             newest = max(earlier)
-            document = self._documents[owner]
-            who = f"search {search.number}: {document.tenant}/{search.collection}/{document.name}"
+            who = f"search {search.number}: {document.tenant}/{document.collection}/{document.name}"
             if owner in shown:
                 if shown[owner] < newest:
                     self._broken("I4", search.ended, f"{who} shows seq {shown[owner]} after {newest} was shown")
             elif search.tag is None and not search.truncated and not self._excused(search, document, owner[0], newest):
                 self._broken("I5", search.ended, f"{who} misses what was shown before as seq {newest}")
 
-    @staticmethod
-    def _comparable(earlier: Search, later: Search) -> bool:
-        same = (earlier.tenant, earlier.collection) == (later.tenant, later.collection)
-        return same and earlier.ended < later.started
-
     def _excused(self, search: Search, document: Document, uid: str, seq: int) -> bool:
         removal = self._ended.get(uid)
         if removal is not None and removal.started < search.ended:
             return True
         if any(
-            force[:2] == (search.tenant, search.collection) and force[2] < search.ended
+            force[:2] == (document.tenant, document.collection) and force[2] < search.ended
             for force in self._history.forced
         ):
             return True

@@ -23,20 +23,22 @@ SEARCH_PATIENCE_SECONDS = 400.0
 EVERYTHING = 100
 
 
-async def searcher(world_: world.World, tenant: str, collection: str, *, rng: random.Random) -> None:
+async def searcher(
+    world_: world.World, tenant: str, collections: tuple[str, ...], *, number: int, rng: random.Random
+) -> None:
     """Searches at random moments, some of them with a filter, some overlapping."""
     plan, tasks = world_.plan, []
-    for _ in range(plan.searches):
-        await asyncio.sleep(rng.expovariate(plan.searches / plan.active_seconds))
+    for _ in range(number):
+        await asyncio.sleep(rng.expovariate(number / plan.active_seconds))
         tag = rng.choice(clients.TAGS) if rng.random() < 0.15 else None
-        tasks.append(asyncio.create_task(search(world_, tenant, collection, tag=tag)))
+        tasks.append(asyncio.create_task(search(world_, tenant, *collections, tag=tag)))
         if rng.random() < 0.8:
             await asyncio.wait(tasks[-1:])
     await asyncio.gather(*tasks)
 
 
 async def search(
-    world_: world.World, tenant: str, collection: str, *, tag: str | None = None, final: bool = False
+    world_: world.World, tenant: str, *collections: str, tag: str | None = None, final: bool = False
 ) -> histories.Search:
     """One search for everything, as a client sees it."""
     started = world_.loop.time()
@@ -45,21 +47,24 @@ async def search(
     truncated, reason = False, ""
     try:
         async with asyncio.timeout(SEARCH_PATIENCE_SECONDS):
-            answer = await _ask(world_, tenant, collection, tag=tag)
+            answer = await _ask(world_, tenant, collections, tag=tag)
         hits, truncated = tuple(_seen(hit) for hit in answer.hits), answer.truncated
     except (loop.Lost, errors.BloomWeaverError, TimeoutError) as error:
         reason = f"{type(error).__name__} {error}"
     ended = world_.loop.time()
     done = histories.Search(
-        number, tenant, collection, started, ended, hits, reason, truncated=truncated, tag=tag, final=final
+        number, tenant, collections, started, ended, hits, reason, truncated=truncated, tag=tag, final=final
     )
     world_.history.searches.append(done)
+    world_.chaos.counts["search_several"] += len(collections) > 1 and len({seen.document for seen in hits or ()}) > 1
     told = reason or " ".join(f"{hit.document}@{hit.seq & 0xFFFFFF}.{hit.index}" for hit in hits or ()) or "nothing"
-    world_.tell("client", f"search {number} {tenant}/{collection} from {started:.1f} s", told)
+    world_.tell("client", f"search {number} {tenant}/{'+'.join(collections)} from {started:.1f} s", told)
     return done
 
 
-async def _ask(world_: world.World, tenant: str, collection: str, *, tag: str | None) -> search_service.Answer:
+async def _ask(
+    world_: world.World, tenant: str, collections: tuple[str, ...], *, tag: str | None
+) -> search_service.Answer:
     running = world_.alive("search")
     if not running:
         raise loop.Lost
@@ -67,12 +72,11 @@ async def _ask(world_: world.World, tenant: str, collection: str, *, tag: str | 
     registry = faults.faulty(world_.database.registry, host=host, chaos=world_.chaos)
 
     async def ask() -> search_service.Answer:
-        found = await registry.collection(TenantId(tenant), collection)
-        if found is None:
-            return search_service.Answer((), (), truncated=False)
+        named = [await registry.collection(TenantId(tenant), collection) for collection in collections]
+        found = tuple(collection for collection in named if collection is not None)
         where = filters.parse({"tag": tag}) if tag else None
         answer: search_service.Answer = await service.search(
-            search_service.Question(QUERY, (found,), limit=EVERYTHING, where=where)
+            search_service.Question(QUERY, found, limit=EVERYTHING, where=where)
         )
         return answer
 

@@ -19,7 +19,9 @@ class Plan:
 
     bounded: the faults end, and everything has to converge. cold: (space number, begins, ends) without embedders.
     releases: which revisions the embedders of one space can run, one entry per process. large_share: texts that do not
-    fit into the ledger, so that they are stored as blobs.
+    fit into the ledger, so that they are stored as blobs. positions: the store tells what a reader has seen; one that
+    does not has to lag for all readers alike. purged: a month passes in the end, after which nothing of what was
+    deleted is left.
     """
 
     seed: int
@@ -51,6 +53,10 @@ class Plan:
     again_share: float = 0.12
     large_share: float = 0.0
     client_patience_seconds: float = 30.0
+    two_collections: bool = False
+    positions: bool = True
+    purged: bool = False
+    redrives: bool = True
 
 
 SAFE = chaos.Rates(latency_seconds=0.01)
@@ -90,7 +96,18 @@ def drawn(seed: int) -> Plan:
     )
     if rng.random() < 0.02:
         plan = _hot(plan)
-    return _with_operators(plan, rng)
+    return _with_stores(_with_operators(plan, rng), rng)
+
+
+def _with_stores(plan: Plan, rng: random.Random) -> Plan:
+    positions = rng.random() < 0.75
+    return replace(
+        plan,
+        positions=positions,
+        replicas=plan.replicas if positions else min(plan.replicas, 1),
+        two_collections=rng.random() < 0.3,
+        purged=rng.random() < 0.4,
+    )
 
 
 def _hot(plan: Plan) -> Plan:
@@ -196,6 +213,40 @@ def busy(seed: int) -> Plan:
     """A store that lags and searches that are slow between asking it and asking the ledger."""
     plan = drawn(seed)
     return replace(plan, replicas=2, rates=replace(plan.rates, lag_seconds=8.0), searches=30)
+
+
+def unpositioned(seed: int) -> Plan:
+    """As `busy`, in a store that does not tell what a reader has seen."""
+    return replace(busy(seed), positions=False, replicas=1)
+
+
+def mixed(seed: int) -> Plan:
+    """Two releases at once for hours: most workers cannot run the pipeline, those that can die of the texts."""
+    old, new = frozenset({"1"}), frozenset({"1", "2"})
+    return replace(
+        drawn(seed),
+        bounded=False,
+        active_seconds=9000.0,
+        rates=chaos.Rates(latency_seconds=0.05, restart_seconds=1.0),
+        outages=(),
+        cold=(),
+        documents=1,
+        operations=6,
+        searches=2,
+        delete_share=0.0,
+        again_share=0.0,
+        resend_share=0.0,
+        fate_share=0.7,
+        fates=(histories.Fate.KILLER,),
+        redrives=False,
+        reindexes=3,
+        soak_seconds=20.0,
+        remade_collection=False,
+        releases=(old, old, new),
+        lost_blobs=0,
+        large_share=0.0,
+        two_collections=False,
+    )
 
 
 def reindexing(seed: int) -> Plan:

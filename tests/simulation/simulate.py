@@ -18,6 +18,7 @@ from tests.simulation import clients, ending, histories, oracle, people, plans, 
 
 TENANTS = ("acme", "bolt")
 COLLECTION = "docs"
+OTHER = "notes"
 AFTER_SECONDS = 400.0
 
 
@@ -74,6 +75,8 @@ async def _live(world_: world.World) -> None:
     for index, tenant in enumerate(TENANTS):
         ordering = Ordering.SOURCE if plan.source_ordered[index] else Ordering.ARRIVAL
         await world_.make_collection(tenant, COLLECTION, ordering=ordering)
+        if plan.two_collections:
+            await world_.make_collection(tenant, OTHER, ordering=ordering)
     for name in world_.roles:
         world_.start(name)
     crowd = [asyncio.create_task(work) for work in _crowd(world_)]
@@ -92,6 +95,8 @@ async def _live(world_: world.World) -> None:
     await ending.check_stores(world_)
     await ending.check_blobs(world_)
     await ending.check_erasure(world_)
+    if plan.purged:
+        await ending.purge(world_)
 
 
 def _crowd(world_: world.World) -> list[Coroutine[Any, Any, None]]:
@@ -102,7 +107,14 @@ def _crowd(world_: world.World) -> list[Coroutine[Any, Any, None]]:
         for number in range(plan.documents):
             place = histories.Place(tenant, COLLECTION, f"d{number}")
             found.append(clients.Writer(world_, place, source_ordered=plan.source_ordered[index]).run())
-        found.append(people.searcher(world_, tenant, COLLECTION, rng=rng))
+        searches = plan.searches // 2 if plan.two_collections else plan.searches
+        found.append(people.searcher(world_, tenant, (COLLECTION,), number=searches, rng=rng))
+        if plan.two_collections:
+            place, both = histories.Place(tenant, OTHER, f"{OTHER}0"), (COLLECTION, OTHER)
+            found.append(clients.Writer(world_, place, source_ordered=plan.source_ordered[index]).run())
+            rng = random.Random(f"both/{plan.seed}/{tenant}")
+            found.append(people.searcher(world_, tenant, both, number=searches, rng=rng))
+            rng = random.Random(f"crowd/{plan.seed}/{tenant}")
         for _ in range(rng.choice([1, 2]) if plan.reindexes and (index == 0 or rng.random() < 0.3) else 0):
             rng = random.Random(rng.random())
             found.append(people.Operator(world_, tenant, COLLECTION, ordering=ordering, rng=rng).run())
@@ -112,7 +124,7 @@ def _crowd(world_: world.World) -> list[Coroutine[Any, Any, None]]:
         found.append(people.remake(world_, TENANTS[1], COLLECTION, ordering=ordering, rng=rng))
     if plan.lost_blobs:
         found.append(people.blob_thief(world_, rng=rng))
-    if plan.fate_share:
+    if plan.fate_share and plan.redrives:
         found.append(people.redriver(world_, rng=rng))
     return found
 

@@ -5,6 +5,7 @@ A tap looks at what passes a port at the very moment of its effect; it never cha
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +14,14 @@ from bloomweaver.domain.documents import DocumentKey, Row, VersionState
 from bloomweaver.domain.events import Accepted, Hint, Lane, Outcome
 from bloomweaver.ports import ledger, queues
 from bloomweaver.reconciler import service as reconciler_service
+from tests.simulation import histories
 
 if TYPE_CHECKING:
     from bloomweaver.domain.reasons import Reason
     from tests.simulation import world as worlds
 
-# How long a hint may be on its way from the webhook after the commit that it tells of.
-UNDER_WAY_SECONDS = 5.0
+MOST_KILLED = 24
+"""So many readers may die of one text in one pipeline: two trains of hints, each ended by the row's own count."""
 
 
 class Taps:
@@ -30,8 +32,11 @@ class Taps:
         self._counts = world.chaos.counts
         self._newest: dict[DocumentKey, Row] = {}
         self._lost: set[tuple[str, DocumentKey]] = set()
+        self._owed: set[tuple[str, DocumentKey]] = set()
+        self._killed: Counter[str] = Counter()
         self._methods: dict[str, Callable[[tuple[Any, ...], Any], None]] = {
             "accept": self._accepted,
+            "retry": self._retried,
             "look": self._looked,
             "rows": self._rows,
             "intend": self._intended,
@@ -73,6 +78,21 @@ class Taps:
     def lost(self, queue: str, hint: Hint) -> None:
         """The queue lost a hint that it had taken: no worker is to blame for what is still to do."""
         self._lost.add((queue, hint.key))
+        self._owed.discard((queue, hint.key))
+
+    def sent(self, queue: str, hint: Hint) -> None:
+        """The queue has a hint: whoever acks the last one is to blame for what is still to do."""
+        self._lost.discard((queue, hint.key))
+        self._owed.discard((queue, hint.key))
+
+    def kills(self, text: str) -> bool:
+        """Whether the text takes its reader along; no text may do so without end."""
+        if histories.Fate.KILLER not in text:
+            return False
+        self._killed[text] += 1
+        if self._killed[text] == MOST_KILLED * (1 + self._counts["redriven"] + self._counts["generation_changed"]):
+            self._broken("I19", f"{self._killed[text]} readers died of {text!r}")
+        return True
 
     async def acked(self, host: str, queue: str, deliveries: Sequence[queues.Delivery]) -> None:
         """I12: what an acked hint asked for is done, was given up, or will be looked at again."""
@@ -85,11 +105,10 @@ class Taps:
             hint = delivery.hint
             if look is None or look.row.failed or look.row.next_try is not None:
                 continue
-            if look.row.hinted_at is not None and look.at < look.row.hinted_at + UNDER_WAY_SECONDS:
-                continue  # accepted or retried just now: its own hint is on its way from the webhook
             wanted = steps.next_steps(look.row, look.versions, look.generation)
             left = [s for s in wanted if queues.queue_of(s) == queue and (s.seq, s.pipe) == (hint.seq, hint.pipe)]
-            if left and not self._hinted(queue, hint.key) and (queue, hint.key) not in self._lost:
+            place = (queue, hint.key)
+            if left and not self._hinted(queue, hint.key) and place not in self._lost and place not in self._owed:
                 self._broken("I12", f"{host} acked {hint.document_id} seq {hint.seq} in {queue}, still to do: {left}")
 
     def _hinted(self, queue: str, key: DocumentKey) -> bool:
@@ -112,6 +131,14 @@ class Taps:
         if old.live and not row.live and not row.tomb:
             self._counts["unflip"] += 1
 
+    def _owes(self, accepted: Accepted, key: DocumentKey) -> None:
+        """Decided, so the webhook has hints to send: in its outbox, or lost with it until the reconciler looks."""
+        self._owed.update((queues.queue_of(step), key) for step in accepted.steps)
+
+    def _retried(self, args: tuple[Any, ...], result: Any) -> None:
+        if isinstance(result, Accepted):
+            self._owes(result, args[0])
+
     def _accepted(self, args: tuple[Any, ...], result: Any) -> None:
         for change, answer in zip(args[0], result, strict=True):
             if not isinstance(answer, Accepted):
@@ -120,6 +147,7 @@ class Taps:
             self._counts[f"outcome_{answer.outcome}"] += 1
             if answer.row is not None:
                 self._observe(answer.row)
+                self._owes(answer, answer.row.key)
             if change.deletes and answer.outcome is Outcome.SUPERSEDED:
                 self._counts["late_delete"] += 1
             self._counts["large_text"] += answer.keeps_blob

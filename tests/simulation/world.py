@@ -112,7 +112,7 @@ class World:
         self.queues = memory_queues.MemoryQueues(clock=clock)
         self.blobs = memory_blobs.MemoryBlobs(clock=clock)
         self.vectors = faulty_vectors.LaggingVectors(
-            memory_vectors.MemoryVectors, replicas=plan.replicas, chaos=self.chaos
+            memory_vectors.MemoryVectors, replicas=plan.replicas, chaos=self.chaos, positions=plan.positions
         )
         self.taps = taps.Taps(self)
         self.deployment = ""
@@ -250,7 +250,12 @@ class World:
         return {
             "ledger": self._database(host, "ledger"),
             "queues": faults.FaultyQueues(
-                self.queues, host=host, chaos=self.chaos, on_ack=self.taps.acked, on_lost=self.taps.lost
+                self.queues,
+                host=host,
+                chaos=self.chaos,
+                on_ack=self.taps.acked,
+                on_lost=self.taps.lost,
+                on_sent=self.taps.sent,
             ),
         }
 
@@ -265,7 +270,7 @@ class World:
             embedder(number),
             host=host,
             chaos=self.chaos,
-            fatal=lambda text: histories.Fate.KILLER in text,
+            fatal=self.taps.kills,
             broken=lambda text: histories.Fate.NAN in text,
         )
         made = batcher.Batcher(model)

@@ -71,7 +71,7 @@ def faulty(inner: P, *, host: loops.Host, chaos: chaos_.Chaos, port: str = "ledg
 
 
 class FaultyQueues:
-    """Hints are lost, doubled, delayed and so reordered. on_ack is told what was acked, on_lost what was lost."""
+    """Hints are lost, doubled, delayed and so reordered. on_ack, on_lost and on_sent are told of each that was."""
 
     def __init__(
         self,
@@ -81,17 +81,20 @@ class FaultyQueues:
         chaos: chaos_.Chaos,
         on_ack: Callable[[str, str, Sequence[queues.Delivery]], Awaitable[None]] | None = None,
         on_lost: Callable[[str, Hint], None] = lambda queue, hint: None,
+        on_sent: Callable[[str, Hint], None] = lambda queue, hint: None,
     ) -> None:
         self._inner = inner
         self._host = host
         self._chaos = chaos
         self._on_ack = on_ack
         self._on_lost = on_lost
+        self._on_sent = on_sent
 
     async def send(self, queue: str, hints: Sequence[Hint], *, delay_seconds: float = 0.0) -> None:
         await self._chaos.before(self._host, "queues", "send")
         for delay, hint in self._fates(queue, hints):
             await self._inner.send(queue, [hint], delay_seconds=delay_seconds + delay)
+            self._on_sent(queue, hint)
         self._chaos.trace(self._host.name, "queues.send", f"{queue} {' '.join(_named(hint) for hint in hints)}")
         self._chaos.after(self._host, "queues", "send", mutates=True)
 

@@ -7,7 +7,7 @@ more than its replica has seen.
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from bloomweaver.domain import errors
 from bloomweaver.domain.filters import Filter
@@ -35,12 +35,16 @@ class _Replica:
 class LaggingVectors:
     """One store of several replicas: each sees the writes in order but late, and a reader is sent to any of them.
 
-    make: gives an empty store; it is called once for the primary and once per replica.
+    make: gives an empty store; it is called once for the primary and once per replica. positions: whether it tells up
+    to where a reader has seen its writes.
     """
 
-    def __init__(self, make: Callable[[], vectors.Vectors], *, replicas: int, chaos: chaos_.Chaos) -> None:
+    def __init__(
+        self, make: Callable[[], vectors.Vectors], *, replicas: int, chaos: chaos_.Chaos, positions: bool = True
+    ) -> None:
         self.primary = make()
-        self.capabilities = self.primary.capabilities
+        self.capabilities = replace(self.primary.capabilities, read_barrier=positions)
+        self._positions = positions
         self._replicas = [_Replica(make()) for _ in range(replicas)]
         self._chaos = chaos
 
@@ -61,7 +65,7 @@ class LaggingVectors:
 
     async def upsert(self, namespace: str, records: Sequence[vectors.Record]) -> int | None:
         position = await self._write(lambda store: store.upsert(namespace, records))
-        return position if isinstance(position, int) else None
+        return position if isinstance(position, int) and self._positions else None
 
     async def delete(self, namespace: str, ids: Sequence[str]) -> None:
         await self._write(lambda store: store.delete(namespace, ids))
@@ -69,7 +73,8 @@ class LaggingVectors:
     async def query(
         self, namespace: str, vector: vectors.Vector, *, k: int, where: Filter | None = None
     ) -> vectors.Matches:
-        return await (await self._reader()).query(namespace, vector, k=k, where=where)
+        matches = await (await self._reader()).query(namespace, vector, k=k, where=where)
+        return matches if self._positions else replace(matches, position=None)
 
     async def present(self, namespace: str, ids: Sequence[str]) -> set[str]:
         return await (await self._reader()).present(namespace, ids)
@@ -149,6 +154,7 @@ class FaultyVectors:
         )
 
     async def present(self, namespace: str, ids: Sequence[str]) -> set[str]:
+        self._chaos.counts["probed"] += 1
         return await self._chaos.call(self._host, "vectors", "present", lambda: self._inner.present(namespace, ids))
 
     async def ids(self, namespace: str, *, prefix: str = "") -> AsyncIterator[list[str]]:

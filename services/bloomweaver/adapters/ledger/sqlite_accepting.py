@@ -92,6 +92,7 @@ class _Pending:
     events: list[rows.Record] = field(default_factory=list)
     steps: list[rows.Record] = field(default_factory=list)
     trims: list[tuple[int, int]] = field(default_factory=list)
+    litters: list[tuple[float, int]] = field(default_factory=list)
 
     def write(self, connection: sqlite3.Connection) -> None:
         for statement, records in (
@@ -100,6 +101,7 @@ class _Pending:
             (_INSERT_EVENT, self.events),
             (documents.INSERT_STEP, self.steps),
             (_TRIM_STEPS, self.trims),
+            (documents.LITTER, self.litters),
         ):
             if records:
                 connection.executemany(statement, records)
@@ -189,6 +191,8 @@ class _Commit:
             did = self._next_did()
             record, following = documents.fresh(stored, row, did)
             self.pending.documents.append(record)
+            if row.tomb:
+                self.pending.litters.append((now + TEXT_KEPT_SECONDS, did))
         else:
             did = held.did
             following = _update(self.connection, held, row, decision, now=now)
@@ -299,6 +303,8 @@ def _update(
     documents.kill(connection, held, doomed, now=now)
     if row.tomb and not before.tomb:
         documents.littered(connection, held.did, at=now + TEXT_KEPT_SECONDS)
+    elif decision.takes_seq and before.live != before.seq:
+        documents.littered(connection, held.did, at=now)  # what was there may never be shown
     if before.live and not row.live:
         reason = Reason.DELETED_BY_CLIENT
         step = history.TimelineStep(now, history.StepName.HIDDEN, before.live, reason=reason)

@@ -57,7 +57,10 @@ def _litter(connection: sqlite3.Connection, held: documents.Held, *, now: float)
 
 
 def _revisions(connection: sqlite3.Connection, held: documents.Held, *, now: float) -> dict[int, str | None]:
-    """Revisions (and their blobs) that are never shown or built again; of a deleted document all but the tombstone."""
+    """Revisions (and their blobs) that are never shown or built again; of a deleted document all but the tombstone.
+
+    What no version stands for is only built where it is the desired or the live one, whatever is shown meanwhile.
+    """
     row = held.row
     if row.tomb:
         if now < row.accepted_at + sqlite_accepting.TEXT_KEPT_SECONDS:
@@ -65,8 +68,8 @@ def _revisions(connection: sqlite3.Connection, held: documents.Held, *, now: flo
         found = connection.execute("SELECT seq, blob FROM revision WHERE did = ? AND seq <> ?", (held.did, row.seq))
         return dict(found.fetchall())
     standing = {v.seq for v in held.versions if v.state is not VersionState.GONE}
-    found = connection.execute("SELECT seq, blob FROM revision WHERE did = ? AND seq < ?", (held.did, row.live))
-    return {seq: blob for seq, blob in found if seq != row.seq and seq not in standing}
+    found = connection.execute("SELECT seq, blob FROM revision WHERE did = ? AND seq < ?", (held.did, row.seq))
+    return {seq: blob for seq, blob in found if seq != row.live and seq not in standing}
 
 
 def _named_by(connection: sqlite3.Connection, blob: str) -> set[int]:

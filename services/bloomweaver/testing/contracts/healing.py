@@ -236,6 +236,30 @@ class Collecting:
         w.time.advance(1)
         assert world.seqs(await w.collect()) == [seq]
 
+    async def test_what_was_replaced_before_it_was_shown_goes_though_the_newest_failed(self, w: world.World) -> None:
+        shown = await w.shown("zero")
+        lost = await w.put("one")
+        newest = await w.put("two")
+        await w.ledger.fail(ledger.Failure(w.key(), newest, world.A.pipe, Reason.UNPARSABLE, "", permanent=True))
+        assert world.seqs(await w.collect()) == [lost]
+        assert [r.seq for r in (await w.look()).revisions] == [shown, newest]
+        assert await w.ledger.retry(w.key(), actor="ann", request_id="r") is not None
+        assert (await w.index(newest)).flipped
+
+    async def test_what_may_still_be_shown_is_kept_though_it_was_replaced(self, w: world.World) -> None:
+        one = await w.put("one")
+        await w.intend(one)
+        await w.put("two")
+        assert await w.collect() == []
+        assert (await w.settle(one)).flipped
+
+    async def test_a_tombstone_of_what_never_was_ends_too(self, s: world.World) -> None:
+        await s.delete(version=7)
+        s.time.advance(31 * DAY_SECONDS)
+        await s.healing.swept(s.collection.uid, began_at=s.time.now())
+        s.time.advance(3600)
+        assert await s.collect() == [ports.Garbage(s.key(), purge=True)]
+
     async def test_chunks_and_builds_of_a_deleted_document_go_with_its_vectors(self, w: world.World) -> None:
         seq = await w.shown()
         await w.delete()

@@ -44,6 +44,7 @@ _UPDATE = (
     " attempts = ?, next_try = ?, reason = ?, detail = ?, failed = ?, first_failure_at = ?, last_failure_at = ?,"
     " accepted_at = ?, hinted_at = ?, hints = ?, shown_at = ?, state = ?, lane = ?, due_at = ? WHERE did = ?"
 )
+LITTER = "UPDATE document SET litter_at = ? WHERE did = ?"
 INSERT_STEP = (
     "INSERT INTO step (did, at, seq, pipe, step, reason, detail, actor, request_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
@@ -212,7 +213,7 @@ def went(connection: sqlite3.Connection, did: int, *, now: float) -> None:
 
 def littered(connection: sqlite3.Connection, did: int, *, at: float | None) -> None:
     """When to look whether something of the document is garbage."""
-    connection.execute("UPDATE document SET litter_at = ? WHERE did = ?", (at, did))
+    connection.execute(LITTER, (at, did))
 
 
 def change_version(connection: sqlite3.Connection, held: Held, old: Version, new: Version) -> None:
