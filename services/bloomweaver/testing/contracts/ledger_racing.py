@@ -72,7 +72,7 @@ class RacingContract:
     async def test_the_first_build_wins(self, w: world.World, o: world.World) -> None:
         for name in NAMES:
             await w.put("text", name)
-        seqs = {row.key.document_id: row.seq for row in await rows(w)}
+        seqs = {str(row.key.document_id): row.seq for row in await rows(w)}
 
         async def intend(one: world.World, build: str) -> list[ports.Intended]:
             order = NAMES if one is w else NAMES[::-1]
