@@ -29,6 +29,7 @@ PLACE = "postgresql://app@h/d"
 )  # fmt: skip
 def test_what_somebody_can_act_on_is_told_in_our_words(error, kind, reason):
     told = failures.translated(error, place=PLACE)
+    assert told is not None
     assert (type(told), told.reason) == (kind, reason)
     assert PLACE in told.detail
 
