@@ -84,6 +84,13 @@ def versitygw_server() -> Iterator[processes.Server]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def opensearch_server() -> Iterator[processes.Server]:
+    """A test makes indices below a prefix of its own."""
+    with session("opensearch") as server:
+        yield server
+
+
 @pytest.fixture
 def postgresql_store_url(postgresql_databases) -> Iterator[str]:
     """A database that holds every table of ours, and in them what migrating leaves."""
