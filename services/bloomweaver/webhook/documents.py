@@ -18,7 +18,7 @@ from bloomweaver.domain.events import ChangeType, Outcome
 from bloomweaver.domain.identity import DocumentId
 from bloomweaver.domain.reasons import Reason
 from bloomweaver.ports import clock as clocks
-from bloomweaver.runtime.web import answers, authentication, bodies, limits, paths, strict_json
+from bloomweaver.runtime.web import answers, authentication, bodies, limits, paths
 from bloomweaver.webhook import accepting, answering, changes, envelopes, finding, parameters, service
 from bloomweaver.webhook.schemas import events as schemas
 
@@ -96,7 +96,7 @@ class DocumentRoutes:
         wait = parameters.wait_of(query)
         expect = expectation_of(request)
         body = await limits.read_body(request, limit_bytes=limits.ONE_EVENT_BYTES)
-        value = strict_json.loads(body) if essence == JSON else raw_document(body, essence, query=query)
+        value = await envelopes.value_of(body) if essence == JSON else raw_document(body, essence, query=query)
         event_id = limits.header_id(request, "idempotency-key")
         submission = changes.of_document(value, collection=collection, document_id=document_id, event_id=event_id)
         sender = accepting.sender_of(principal)

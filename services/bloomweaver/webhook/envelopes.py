@@ -4,6 +4,7 @@ A bad item is that item's refusal and never its neighbours'; a bad envelope (not
 refused whole, before anything is accepted.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -20,6 +21,8 @@ NDJSON: Final = "application/x-ndjson"
 CLOUDEVENT: Final = "application/cloudevents+json"
 CLOUDEVENTS: Final = "application/cloudevents-batch+json"
 MEDIA_TYPES: Final = (JSON, NDJSON, CLOUDEVENT, CLOUDEVENTS)
+ASIDE_BYTES: Final = 1024 * 1024
+"""A larger body is read on another thread, so that nobody else's request waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +79,19 @@ async def read_body(request: requests.Request) -> tuple[str, bytes]:
     return essence, await limits.read_body(request, limit_bytes=largest)
 
 
-def parse(request: requests.Request, essence: str, body: bytes, *, origin: Origin) -> Envelope:
+async def parse(request: requests.Request, essence: str, body: bytes, *, origin: Origin) -> Envelope:
     """The items of a body that `read_body` gave."""
+    if len(body) <= ASIDE_BYTES:
+        return _parsed(request, essence, body, origin)
+    return await asyncio.to_thread(_parsed, request, essence, body, origin)
+
+
+async def value_of(body: bytes) -> object:
+    """The JSON value of a whole body."""
+    return strict_json.loads(body) if len(body) <= ASIDE_BYTES else await asyncio.to_thread(strict_json.loads, body)
+
+
+def _parsed(request: requests.Request, essence: str, body: bytes, origin: Origin) -> Envelope:
     if essence not in (CLOUDEVENT, CLOUDEVENTS) and cloudevents.is_binary(request.scope["headers"]):
         return _single(lambda: _binary(request, essence, body, origin), cloudevent=True)
     if essence == NDJSON:

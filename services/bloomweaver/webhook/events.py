@@ -72,7 +72,7 @@ class EventRoutes:
         wait = parameters.wait_of(parameters.read(request, *parameters.WAITING))
         origin = envelopes.Origin(envelopes.header_event_id(request))
         essence, body = await envelopes.read_body(request)
-        envelope = envelopes.parse(request, essence, body, origin=origin)
+        envelope = await envelopes.parse(request, essence, body, origin=origin)
         return await accept_envelope(
             envelope, acceptor=self._acceptor, sender=accepting.sender_of(principal), wait=wait, request=request
         )

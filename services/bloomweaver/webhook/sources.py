@@ -107,7 +107,7 @@ class SourceRoutes:
             tolerance_seconds=source.tolerance_seconds,
         )
         origin = envelopes.Origin(webhook_id, source=source.name, collection=source.collection)
-        envelope = envelopes.parse(request, essence, body, origin=origin)
+        envelope = await envelopes.parse(request, essence, body, origin=origin)
         if source.filter_json is not None:
             bound = filters.from_json(source.filter_json)
             envelope = replace(envelope, items=await self._confined(envelope.items, source, bound))
