@@ -209,6 +209,8 @@ def _apply(
         return ()
     if held is None:
         held, following = documents.add(desk.batch, stored, row, did=did)
+        if row.tomb:
+            held.litter_at = desk.now + TEXT_KEPT_SECONDS
     else:
         following = _update(desk, held, row, decision)
     if decision.affirms is not None:
@@ -231,6 +233,8 @@ def _update(desk: _Desk, held: documents.Held, row: Row, decision: steps.Decisio
     documents.kill(held, doomed, now=desk.now)
     if row.tomb and not before.tomb:
         held.litter_at = desk.now + TEXT_KEPT_SECONDS
+    elif decision.takes_seq and before.live != before.seq:
+        held.litter_at = desk.now  # what was there may never be shown
     if before.live and not row.live:
         reason = Reason.DELETED_BY_CLIENT
         desk.batch.note(held, history.TimelineStep(desk.now, history.StepName.HIDDEN, before.live, reason=reason))

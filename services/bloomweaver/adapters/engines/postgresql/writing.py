@@ -23,7 +23,7 @@ _ROW = {
     "accepted_at": "float8", "hinted_at": "float8", "hints": "integer", "shown_at": "float8", "state": "text",
     "lane": "text", "due_at": "float8",
 }  # fmt: skip
-_BORN = arrays.Columns(did="bigint", cid="bigint", doc="text", **_ROW)
+_BORN = arrays.Columns(did="bigint", cid="bigint", doc="text", **_ROW, litter_at="float8", gone_at="float8")
 _MOVED = arrays.Columns(
     did="bigint", **_ROW, litter_at="float8", gone_at="float8", flips="boolean", litters_below="boolean"
 )
@@ -121,7 +121,7 @@ def _documents(batch: documents.Batch) -> list[Statement]:
     moved = [held for held in dirty if not held.is_new]
     statements: list[Statement] = []
     if born:
-        records = [(h.did, h.stored.cid, h.row.key.document_id, *_row(h)) for h in born]
+        records = [(h.did, h.stored.cid, h.row.key.document_id, *_row(h), h.litter_at, h.gone_at) for h in born]
         statements.append((_INSERT_DOCUMENTS, _BORN.values(records)))
     if moved:
         records = [(h.did, *_row(h), h.litter_at, h.gone_at, h.flipped, h.litters_below) for h in moved]
