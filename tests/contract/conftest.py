@@ -14,9 +14,13 @@ def time() -> clocks.ManualClock:
     return databases.clock()
 
 
-@pytest.fixture(params=["mem://", "sqlite:///{folder}/ledger.db"], ids=["memory", "sqlite-file"])
+@pytest.fixture(params=["memory", "sqlite-file", "postgresql"])
 async def database(
     request: pytest.FixtureRequest, time: clocks.ManualClock, tmp_path: Path
 ) -> AsyncIterator[databases.Database]:
-    async with databases.opened(request.param.format(folder=tmp_path), time) as opened:
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgresql_store_url")
+    else:
+        url = "mem://" if request.param == "memory" else f"sqlite:///{tmp_path}/ledger.db"
+    async with databases.opened(url, time) as opened:
         yield opened

@@ -43,7 +43,9 @@ _DOCUMENTS_BY_KEY = (
     f"{_DOCUMENT} JOIN collection c ON c.cid = d.cid AND c.deleted_at IS NULL"
     f" JOIN unnest(%s::text[], %s::text[]) w(uid, doc) ON c.uid = w.uid AND d.doc = w.doc{_IN_ORDER}"
 )
-_DOCUMENTS_BY_NUMBER = f"{_DOCUMENT} WHERE d.did = ANY(%s::bigint[]){_IN_ORDER}"
+_PEEKED_BY_NUMBER = f"{_DOCUMENT} WHERE d.did = ANY(%s::bigint[])"
+_DOCUMENTS_BY_NUMBER = f"{_PEEKED_BY_NUMBER}{_IN_ORDER}"
+_FREE_BY_NUMBER = f"{_DOCUMENTS_BY_NUMBER} SKIP LOCKED"
 _UIDS_BY_NUMBER = (
     "SELECT DISTINCT c.uid FROM document d JOIN collection c USING (cid)"
     " WHERE d.did = ANY(%s::bigint[]) AND c.deleted_at IS NULL"
@@ -63,13 +65,22 @@ async def hold(tx: engine.Transaction, keys: Iterable[DocumentKey]) -> documents
     return batch
 
 
-async def hold_numbers(tx: engine.Transaction, numbers: Iterable[int]) -> documents.Batch:
-    """The documents of these numbers whose collections are still there."""
+async def hold_numbers(tx: engine.Transaction, numbers: Iterable[int], *, free: bool = False) -> documents.Batch:
+    """The documents of these numbers whose collections are still there. free: only those that nobody else holds."""
+    return await _numbered(tx, numbers, _FREE_BY_NUMBER if free else _DOCUMENTS_BY_NUMBER)
+
+
+async def peek_numbers(tx: engine.Transaction, numbers: Iterable[int]) -> documents.Batch:
+    """The same as they are now, without a lock, to see which of them are worth holding."""
+    return await _numbered(tx, numbers, _PEEKED_BY_NUMBER)
+
+
+async def _numbered(tx: engine.Transaction, numbers: Iterable[int], statement: str) -> documents.Batch:
     dids = arrays.numbers(numbers)
     batch = documents.Batch(tx.now)
     stored = await shared(tx, {uid for (uid,) in await tx.rows(_UIDS_BY_NUMBER, (dids,))})
     if stored:
-        await _fill(tx, batch, stored, await tx.rows(_DOCUMENTS_BY_NUMBER, (dids,)))
+        await _fill(tx, batch, stored, await tx.rows(statement, (dids,)))
     return batch
 
 
