@@ -47,6 +47,7 @@ class Queue:
     name: str
     attributes: dict[str, str]
     messages: messages.Messages
+    tags: dict[str, str] = field(default_factory=dict)
     told: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -136,7 +137,8 @@ class Account:
         if known is not None and any(known.attributes.get(key) != value for key, value in attributes.items()):
             raise Refusal("QueueNameExists", "It exists with other attributes.", old="QueueAlreadyExists")
         if known is None:
-            self.queues[name] = Queue(name, attributes, messages.Messages(self._numbers, self._dice))
+            held = messages.Messages(self._numbers, self._dice)
+            self.queues[name] = Queue(name, attributes, held, dict(request.get("tags") or {}))
         return {"QueueUrl": self._address(name)}
 
     def _delete_queue(self, request: Json) -> Json:
@@ -187,7 +189,8 @@ class Account:
             if not body or _FORBIDDEN.search(body):
                 raise Refusal("InvalidMessageContents", "a character that is not allowed")
             delay = _within(entry.get("DelaySeconds", 0), 0, DELAY_SECONDS, "DelaySeconds")
-            message = queue.messages.add(body, attributes, now=now, delay_seconds=delay)
+            group = entry.get("MessageGroupId")
+            message = queue.messages.add(body, attributes, now=now, delay_seconds=delay, group=group)
             digest = hashlib.md5(body.encode(), usedforsecurity=False).hexdigest()
             return {"MessageId": str(message.number), "MD5OfMessageBody": digest}
 

@@ -36,6 +36,7 @@ class Message:
     body: str
     attributes: Any
     sent_at: float
+    group: str | None = None
     state: State = State.GONE
     due: float = 0.0
     receives: int = 0
@@ -59,9 +60,9 @@ class Messages:
     counts: list[int] = field(default_factory=lambda: [0, 0, 0, 0])
     _ties: Iterator[int] = field(default_factory=itertools.count)
 
-    def add(self, body: str, attributes: Any, *, now: float, delay_seconds: float) -> Message:
+    def add(self, body: str, attributes: Any, *, now: float, delay_seconds: float, group: str | None = None) -> Message:
         """A new message."""
-        message = Message(next(self.numbers), body, attributes, now)
+        message = Message(next(self.numbers), body, attributes, now, group)
         if self.dice.falls("late"):
             delay_seconds += self.dice.up_to(self.dice.misbehaviour.late_seconds)
         self.adopt(message, now=now, delay_seconds=delay_seconds)
@@ -133,7 +134,7 @@ class Messages:
             visibility_seconds = 0.0
         self._show(message, State.LEASED, now=now, after_seconds=visibility_seconds)
         if self.dice.falls("duplicate"):
-            twin = Message(next(self.numbers), message.body, message.attributes, message.sent_at)
+            twin = Message(next(self.numbers), message.body, message.attributes, message.sent_at, message.group)
             twin.receives = message.receives
             self.adopt(twin, now=now)
 

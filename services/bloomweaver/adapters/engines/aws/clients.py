@@ -6,6 +6,7 @@ where its caller asked for it). Only what passes by itself is tried again, a few
 
 import asyncio
 import contextlib
+import functools
 import random
 from collections.abc import AsyncIterator, Collection, Mapping
 from typing import Any
@@ -18,17 +19,21 @@ CONNECT_SECONDS = 3.0
 READ_SECONDS = 60.0
 CALL_SECONDS = 10.0
 ATTEMPTS = 3
-BACKOFF_SECONDS = 0.1
+BACKOFF_SECONDS = 0.05
 CONNECTIONS = 64
 
 
 class Calls:
-    """One client of one service. what: the thing behind it, in words, for messages."""
+    """One client of one service. what: the thing behind it, in words, for messages.
 
-    def __init__(self, client: Any, *, what: str, unavailable: Reason) -> None:
+    A call waits for one of `connections` before its seconds begin: a crowd of callers is no outage.
+    """
+
+    def __init__(self, client: Any, *, what: str, unavailable: Reason, connections: int) -> None:
         self.client = client
         self.what = what
         self._unavailable = unavailable
+        self._free = asyncio.Semaphore(connections)
 
     @property
     def region(self) -> str:
@@ -51,7 +56,7 @@ class Calls:
         field of the answer that is a stream, read to its end within the same seconds.
         """
         try:
-            async with asyncio.timeout(seconds):
+            async with self._free, asyncio.timeout(seconds):
                 for attempt in range(1, attempts):
                     try:
                         return await self._once(operation, parameters, expected, reads)
@@ -127,7 +132,7 @@ async def open_calls(
             client = await stack.enter_async_context(opening)
         except (botocore.exceptions.BotoCoreError, ValueError) as error:
             raise failures.raised(error, what=what, unavailable=unavailable) from error
-        yield Calls(client, what=what, unavailable=unavailable)
+        yield Calls(client, what=what, unavailable=unavailable, connections=connections)
 
 
 def _session(access: addresses.Access) -> Any:
@@ -142,4 +147,13 @@ def _session(access: addresses.Access) -> Any:
         )
         resolver = credentials.AioCredentialResolver(providers=[provider])
         session.register_component("credential_provider", resolver)
+    session.register_component("data_loader", _descriptions())
     return session
+
+
+@functools.cache
+def _descriptions() -> Any:
+    """The SDK's descriptions of services, read once for all clients of the process: each reading costs 60 ms."""
+    from aiobotocore import session as sessions
+
+    return sessions.AioSession().get_component("data_loader")
