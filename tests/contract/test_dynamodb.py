@@ -28,7 +28,9 @@ class TestLedger(ledger_contract.LedgerContract):
 
 
 class TestHealing(healing_contract.HealingContract):
-    """What waits, and what has to go."""
+    """What waits, and what has to go. Events and steps expire by the table's time to live."""
+
+    drops_by_itself = True
 
 
 class TestHistory(history_contract.HistoryContract):

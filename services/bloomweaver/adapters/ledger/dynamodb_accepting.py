@@ -205,6 +205,8 @@ def _applied(
         following = documents.save(held)
         owner = (keys.owner_of_document(row.key.collection_uid, keys.doc16(row.key)), row.key.document_id)
         held.writes.append({"Put": {"Item": items.named(owner)}})
+        if row.tomb:
+            documents.littered(held, at=now + TEXT_KEPT_SECONDS)
     else:
         following = _update(held, row, decision, now=now)
     if decision.affirms is not None:
@@ -228,6 +230,8 @@ def _update(held: documents.Held, row: Row, decision: steps.Decision, *, now: fl
     documents.kill(held, doomed, now=now)
     if row.tomb and not before.tomb:
         documents.littered(held, at=now + TEXT_KEPT_SECONDS)
+    elif decision.takes_seq and before.live != before.seq:
+        documents.littered(held, at=now)  # what was there may never be shown
     if before.live and not row.live:
         reason = Reason.DELETED_BY_CLIENT
         documents.note(held, history.TimelineStep(now, history.StepName.HIDDEN, before.live, reason=reason))

@@ -216,6 +216,8 @@ def fail(held: documents.Held, failure: ledger.Failure, *, now: float) -> float 
     if not _wanted(held, failure):
         return None
     row = held.row
+    if not failure.permanent and (left := steps.counted_lately(row, now=now)):
+        return left
     attempts = row.attempts + 1
     first = now if row.first_failure_at is None else row.first_failure_at
     delay = None if failure.permanent else steps.retry_delay(attempts)

@@ -38,14 +38,17 @@ async def changed(opened: engine.Engine, name: keys.Key, decide: Decide[T]) -> T
     """The document that an index named, changed. A row of a deleted collection leaves the indexes: `erase` comes."""
     key = documents.key_of(name)
     answer: tuple[T] | None = await transactions.change(opened, key, lambda held: (decide(held),), absent=None)
-    if answer is not None:
-        return answer[0]
+    if answer is None:
+        await _unlist(opened, name)
+    return None if answer is None else answer[0]
+
+
+async def _unlist(opened: engine.Engine, name: keys.Key) -> None:
     indexed = [hashed for hashed, _ in keys.INDEXES.values()]
     try:
         await opened.update(name, "REMOVE " + ", ".join(indexed), condition="attribute_exists(pk)")
     except engine.Conflict:
-        return None  # it is not there at all
-    return None
+        return  # it is not there at all
 
 
 async def garbage(opened: engine.Engine, *, limit: int, now: float) -> list[healing.Garbage]:
@@ -60,16 +63,19 @@ async def garbage(opened: engine.Engine, *, limit: int, now: float) -> list[heal
 
 
 async def _offered(opened: engine.Engine, name: keys.Key, deployment: str, *, now: float) -> list[healing.Garbage]:
-    known = await _known(opened, documents.key_of(name))
+    key = documents.key_of(name)
 
-    def decide(held: documents.Held) -> list[healing.Garbage]:
+    def decide(held: documents.Held, known: _Known) -> list[healing.Garbage] | None:
         if held.litter_at is None or held.litter_at > now:
             return []
         litter = _litter(held, known, deployment, now=now)
         documents.littered(held, at=now + OFFERED_AGAIN_SECONDS if litter else _next_look(held, now=now))
         return litter
 
-    return await changed(opened, name, decide) or []
+    found = await transactions.change_beside(opened, key, lambda: _known(opened, key), decide, absent=None)
+    if found is None:
+        await _unlist(opened, name)
+    return found or []
 
 
 class _Known:
@@ -85,7 +91,7 @@ class _Known:
 
 
 async def _known(opened: engine.Engine, key: DocumentKey) -> _Known:
-    """Read before the row: a revision that comes after it is newer than all that may be garbage by the row."""
+    """Read after the row, see `transactions.change_beside`."""
     collection = await opened.one(keys.collection(key.collection_uid))
     swept = None if collection is None else items.decimal(collection, "swept_began_at")
     found = await opened.all(keys.document(key), begins=keys.REVISION, only=("blob",))
@@ -110,14 +116,17 @@ def _litter(held: documents.Held, known: _Known, deployment: str, *, now: float)
 
 
 def _revisions(held: documents.Held, known: _Known, *, now: float) -> set[int]:
-    """Revisions that are never shown or built again; of a deleted document all but the tombstone."""
+    """Revisions that are never shown or built again; of a deleted document all but the tombstone.
+
+    What no version stands for is only built where it is the desired or the live one, whatever is shown meanwhile.
+    """
     row = held.row
     if row.tomb:
         if now < row.accepted_at + dynamodb_accepting.TEXT_KEPT_SECONDS:
             return set()
         return {seq for seq in known.blobs if seq < row.seq}
     standing = {v.seq for v in held.versions if v.state is not VersionState.GONE}
-    return {seq for seq in known.blobs if seq < row.live and seq != row.seq and seq not in standing}
+    return {seq for seq in known.blobs if seq < row.seq and seq != row.live and seq not in standing}
 
 
 def _builds(held: documents.Held, *, now: float) -> list[tuple[Pipe, BuildId]]:
@@ -169,9 +178,7 @@ async def forget(opened: engine.Engine, given: Iterable[healing.Garbage], *, now
 async def _forget_revision(
     opened: engine.Engine, item: healing.Garbage, seq: int, deployment: str, *, now: float
 ) -> None:
-    known = await _known(opened, item.key)
-
-    def decide(held: documents.Held) -> None:
+    def decide(held: documents.Held, known: _Known) -> None:
         if not any(one.revision == seq for one in _litter(held, known, deployment, now=now)):
             return
         held.writes.append({"Delete": {"Key": items.named(keys.revision(held.key, seq))}})
@@ -182,7 +189,7 @@ async def _forget_revision(
         held.versions = [v for v in held.versions if v.seq != seq or v.state is not VersionState.GONE]
         documents.littered(held, at=now)
 
-    await transactions.change(opened, item.key, decide, absent=None)
+    await transactions.change_beside(opened, item.key, lambda: _known(opened, item.key), decide, absent=None)
 
 
 async def _forget_build(opened: engine.Engine, key: DocumentKey, name: tuple[Pipe, BuildId], *, now: float) -> None:
@@ -210,21 +217,18 @@ async def _forget_build(opened: engine.Engine, key: DocumentKey, name: tuple[Pip
 
 
 async def _purge(opened: engine.Engine, item: healing.Garbage, deployment: str, *, now: float) -> None:
-    """What is left of the document beside its row goes first: a tombstone has no text, chunks or builds."""
-    known = await _known(opened, item.key)
+    """The tombstone, its timeline and its name; it has no text, chunks or builds any more."""
+    key = item.key
 
-    def decide(held: documents.Held) -> bool:
-        return any(one.purge for one in _litter(held, known, deployment, now=now))
-
-    def drop(held: documents.Held) -> None:
-        if decide(held):
-            owner = keys.owner_of_document(item.key.collection_uid, keys.doc16(item.key)), item.key.document_id
-            held.writes.append({"Delete": {"Key": items.named(owner)}})
+    def drop(held: documents.Held, known: _Known) -> None:
+        if any(one.purge for one in _litter(held, known, deployment, now=now)):
+            owner = keys.owner_of_document(key.collection_uid, keys.doc16(key)), key.document_id
+            steps = [keys.step(key, slot) for slot in range(min(held.steps, keys.STEPS_KEPT))]
+            gone = [owner, keys.revision(key, held.row.seq), *steps]
+            held.writes += [{"Delete": {"Key": items.named(name)}} for name in gone]
             held.dropped = held.dirty = True
 
-    if await transactions.change(opened, item.key, decide, absent=False):
-        await transactions.change(opened, item.key, drop, absent=None)
-        await _drop_beside(opened, item.key)
+    await transactions.change_beside(opened, key, lambda: _known(opened, key), drop, absent=None)
 
 
 async def _drop_beside(opened: engine.Engine, key: DocumentKey) -> None:

@@ -95,8 +95,9 @@ async def save(
         "ConditionExpression": "epoch = :was AND attribute_not_exists(deleted_at)",
         "ExpressionAttributeValues": values,
     }
+    scan = {**items.named((keys.SCANS, uid)), "backfill": items.text(""), "bury": items.text("")}
     gates = [_raised(uid, shard, one, wanted.epoch, strict=strict) for shard, one in there.gates.items()]
-    await opened.write([{"Update": collection}, *gates, *made_with(wanted)])
+    await opened.write([{"Update": collection}, {"Put": {"Item": scan}}, *gates, *made_with(wanted)])
     return registry.Moved(wanted, counted)
 
 
@@ -113,10 +114,9 @@ def _raised(uid: CollectionUid, shard: int, was: items.Gate, epoch: int, *, stri
 
 
 def made_with(generation: Generation) -> list[dict[str, Any]]:
-    """What a generation leaves behind it: names of namespaces and spaces, and the scans that begin."""
+    """What a generation leaves behind it: names of namespaces and spaces."""
     uid = generation.collection_uid
-    scan = {**items.named((keys.SCANS, uid)), "backfill": items.text(""), "bury": items.text("")}
-    puts: list[dict[str, Any]] = [{"Put": {"Item": scan}}]
+    puts: list[dict[str, Any]] = []
     spaces = dict.fromkeys(pipeline.space for pipeline in generation.pipelines)
     puts += [{"Put": {"Item": items.named((keys.SPACES, space))}} for space in spaces]
     for pipe in dict.fromkeys(pipeline.pipe for pipeline in generation.pipelines):

@@ -123,7 +123,7 @@ class Engine:
         if state is not None:
             values[":state"] = items.text(state)
             request["FilterExpression"] = "#state = :state"
-            request["ExpressionAttributeNames"] = {"#state": "state"}
+            request["ExpressionAttributeNames"] = {**request.get("ExpressionAttributeNames", {}), "#state": "state"}
         if limit is not None:
             request["Limit"] = limit
         answer = await self.call("query", request)
@@ -305,7 +305,11 @@ class Engine:
 
 
 def _projection(only: Sequence[str]) -> Attributes:
-    return {"ProjectionExpression": ", ".join(("pk", "sk", *only))} if only else {}
+    """Only these attributes; by other names, because some of theirs are words of the expressions' language."""
+    if not only:
+        return {}
+    names = {f"#{name}": name for name in ("pk", "sk", *only)}
+    return {"ProjectionExpression": ", ".join(names), "ExpressionAttributeNames": names}
 
 
 @contextlib.asynccontextmanager

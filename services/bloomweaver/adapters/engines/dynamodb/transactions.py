@@ -5,13 +5,14 @@ fenced by the gate of the document's shard, whose epoch every change of the gene
 (R8, R15). What changes the shown seq takes the next value of the gate's flip counter over the one that was read (R11).
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from bloomweaver.adapters.engines.dynamodb import documents, engine, items, keys
 from bloomweaver.domain.documents import DocumentKey, State
 
 T = TypeVar("T")
+Beside = TypeVar("Beside")
 
 
 async def hold(opened: engine.Engine, key: DocumentKey) -> documents.Held | None:
@@ -35,17 +36,35 @@ async def change(opened: engine.Engine, key: DocumentKey, decide: Callable[[docu
     decide runs again, on a fresh read, where others were first: it touches nothing but what it is given.
     """
 
+    return await change_beside(opened, key, _nothing, lambda held, _: decide(held), absent=absent)
+
+
+async def change_beside(
+    opened: engine.Engine,
+    key: DocumentKey,
+    beside: Callable[[], Awaitable[Beside]],
+    decide: Callable[[documents.Held, Beside], T],
+    *,
+    absent: T,
+) -> T:
+    """The same, with what stands beside the row. It is read after the row: what comes to it later changes the row too,
+    and then nothing of this is written."""
+
     async def attempt() -> T:
         held = await hold(opened, key)
         if held is None:
             return absent
-        answer = decide(held)
+        answer = decide(held, await beside())
         if held.dirty:
             await commit(opened, held)
         return answer
 
     async with opened.turn(key.collection_uid, key.document_id):
         return await opened.decided(attempt)
+
+
+async def _nothing() -> None:
+    return None
 
 
 async def commit(opened: engine.Engine, held: documents.Held, *, fenced: bool = True) -> None:
