@@ -11,9 +11,8 @@ from bloomweaver.adapters.engines.sqlite import engine
 from bloomweaver.adapters.history import postgresql as postgresql_history
 from bloomweaver.adapters.history import sqlite as sqlite_history
 from bloomweaver.adapters.ledger import postgresql as postgresql_ledger
-from bloomweaver.adapters.ledger import postgresql_healing
+from bloomweaver.adapters.ledger import postgresql_healing, sqlite_healing
 from bloomweaver.adapters.ledger import sqlite as sqlite_ledger
-from bloomweaver.adapters.ledger import sqlite_healing
 from bloomweaver.adapters.registry import postgresql as postgresql_registry
 from bloomweaver.adapters.registry import sqlite as sqlite_registry
 from bloomweaver.ports import healing, history, ledger, registry
