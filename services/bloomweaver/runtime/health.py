@@ -5,6 +5,7 @@ obstacle is one sentence that names the part and the reason; what is secret or n
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -116,8 +117,8 @@ def probes_of(ports: opened.Ports) -> dict[str, Probe]:
     """A small question to every store."""
 
     async def blobs() -> None:
-        async for _ in ports.blobs.list(f"{ports.deployment}/ready/"):
-            return
+        with contextlib.suppress(errors.RetryableError):  # there is no such blob, which a store says that is there
+            await ports.blobs.get(f"{ports.deployment}/ready")
 
     return {
         "ledger": lambda: ports.registry.key("ready"),

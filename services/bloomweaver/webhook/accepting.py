@@ -7,6 +7,8 @@ waits for all that can still come. Every decision is counted, refused ones too.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import structlog
+
 from bloomweaver.domain import credentials, errors
 from bloomweaver.domain.documents import Row
 from bloomweaver.domain.events import Accepted, Outcome
@@ -72,6 +74,7 @@ class Acceptor:
         self._service = service
         self._clock = clock
         self._metrics = metrics
+        self._log = structlog.get_logger("bloomweaver.changes")
 
     async def accept(
         self, items: Sequence[envelopes.Item], *, sender: Sender, wait: parameters.Wait | None = None
@@ -151,6 +154,16 @@ class Acceptor:
         outcome = one.result.outcome.value if isinstance(one.result, Accepted) else REJECTED
         size = len(submission.text) if submission is not None and submission.text is not None else 0
         self._metrics.count_event(kind, outcome, size_bytes=size)
+        self._log.info(
+            "change",
+            change_type=kind,
+            outcome=outcome,
+            collection=submission.collection if submission is not None else None,
+            document_id=submission.document_id if submission is not None else None,
+            event_id=submission.event_id if submission is not None else None,
+            seq=one.result.seq if isinstance(one.result, Accepted) else None,
+            reason=None if isinstance(one.result, Accepted) else one.result.reason.value,
+        )
 
 
 def several_json(answers: Answers, acceptor: Acceptor, *, instance: str) -> answering.Json:

@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bloomweaver.adapters.embedders import tokenization
 from bloomweaver.domain import errors, models, reasons
 
 TOKENIZER = "tokenizer.json"
@@ -72,6 +71,9 @@ def describe(directory: Path, *, name: str, source: models.Source) -> models.Mod
             "Put the files of one model together.",
         )
     prompts = _json(directory / "config_sentence_transformers.json", optional=True).get("prompts") or {}
+    # Not before a directory is to be described: who only names models of the table needs no tokenizer.
+    from bloomweaver.adapters.embedders import tokenization
+
     tokenizer = tokenization.FileTokenizer(_present(directory / TOKENIZER))
     before, after = tokenizer.frame()
     query, document = prompts.get("query", ""), prompts.get("document") or prompts.get("passage", "")
