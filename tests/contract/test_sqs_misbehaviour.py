@@ -8,6 +8,7 @@ import pytest
 from bloomweaver.adapters.queues import sqs
 from bloomweaver.domain import errors
 from bloomweaver.domain.reasons import Reason
+from bloomweaver.ports import queues as ports
 from bloomweaver.testing import clocks
 from bloomweaver.testing.contracts import queues as contract
 from bloomweaver.testing.sqs_wire import faults, server
@@ -86,7 +87,7 @@ async def test_nothing_is_lost_under_all_faults_and_all_is_gone_in_the_end(queue
     for _ in range(30):
         time.advance(contract.VISIBILITY_SECONDS + 1)
         await queues.ack("create", await contract.take(queues, queue="create"))
-    assert await contract.depth(queues, "create") == contract.ports.Depth()
+    assert await contract.depth(queues, "create") == ports.Depth()
     assert len(double.dice.happened) >= 7
 
 
