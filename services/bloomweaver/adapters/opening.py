@@ -8,23 +8,24 @@ credentials.
 import asyncio
 import contextlib
 import pathlib
-import urllib.parse
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
+from bloomweaver.adapters import places
 from bloomweaver.domain import errors, models
 from bloomweaver.domain.reasons import Reason
 from bloomweaver.ports import blobs, clock, embedders, healing, history, ledger, opened, queues, registry, vectors
 
 if TYPE_CHECKING:
+    from bloomweaver.adapters import opening_postgresql
     from bloomweaver.adapters.engines.sqlite import engine
 
-DATABASES = ("mem", "sqlite")
-QUEUES = ("mem", "sqlite", "sqs")
-BLOBS = ("mem", "file", "s3")
-VECTORS = ("mem", "sqlite", "pinecone", "opensearch")
-STORES = ("mem", "sqlite")
+DATABASES = ("mem", "sqlite", "postgresql")
+QUEUES = ("mem", "sqlite", "postgresql", "sqs")
+BLOBS = ("mem", "file", "postgresql", "s3")
+VECTORS = ("mem", "sqlite", "postgresql", "pinecone", "opensearch")
+STORES = ("mem", "sqlite", "postgresql")
 BLOBS_FOLDER = "blobs"
 
 
@@ -94,8 +95,8 @@ def profile(
 ) -> Addresses:
     """What one URL for everything (BLOOMWEAVER_STORE) means for each port; a port's own URL wins."""
     scheme = _scheme(store, known=STORES, what="store")
-    folder = "mem://" if scheme == "mem" else (_sqlite_path(store).parent / BLOBS_FOLDER).as_uri()
-    return Addresses(database=store, queues=queues or store, blobs=blobs or folder, vectors=vectors or store)
+    kept = (places.sqlite_path(store).parent / BLOBS_FOLDER).as_uri() if scheme == "sqlite" else store
+    return Addresses(database=store, queues=queues or store, blobs=blobs or kept, vectors=vectors or store)
 
 
 @contextlib.asynccontextmanager
@@ -113,7 +114,7 @@ async def open_store(
         store = Store(
             database=await _database(addresses.database, engines),
             queues=await _queues(addresses.queues, engines, stack, clock=clock),
-            blobs=await _blobs(addresses.blobs, stack, clock=clock),
+            blobs=await _blobs(addresses.blobs, engines, stack, clock=clock),
             vectors=await _vectors(addresses.vectors, engines, stack),
         )
         yield store if recorder is None else _measured(store, addresses, recorder, clock=clock)
@@ -176,10 +177,10 @@ async def open_queues(url: str, *, clock: clock.Clock, nonces: clock.Nonces) -> 
 
 
 @contextlib.asynccontextmanager
-async def open_blobs(url: str, *, clock: clock.Clock) -> AsyncIterator[blobs.Blobs]:
+async def open_blobs(url: str, *, clock: clock.Clock, nonces: clock.Nonces) -> AsyncIterator[blobs.Blobs]:
     """Blobs alone."""
     async with contextlib.AsyncExitStack() as stack:
-        yield await _blobs(url, stack, clock=clock)
+        yield await _blobs(url, _Engines(stack, clock=clock, nonces=nonces), stack, clock=clock)
 
 
 @contextlib.asynccontextmanager
@@ -197,7 +198,7 @@ async def open_embedder(model: str, *, models_dir: pathlib.Path, threads: int) -
 
 
 class _Engines:
-    """One engine per SQLite URL, opened at first need, closed with the stack."""
+    """One engine per URL, opened at first need, closed with the stack."""
 
     def __init__(
         self,
@@ -212,20 +213,34 @@ class _Engines:
         self._clock = clock
         self._nonces = nonces
         self._open: dict[str, engine.Engine] = {}
+        self._servers: opening_postgresql.Servers | None = None
+
+    @property
+    def postgresql(self) -> "opening_postgresql.Servers":
+        from bloomweaver.adapters import opening_postgresql
+
+        if self._servers is None:
+            password, migrates = self._access.postgresql_password, self._access.migrates
+            self._servers = opening_postgresql.Servers(
+                self._stack, nonces=self._nonces, password=password, migrates=migrates
+            )
+        return self._servers
 
     async def of(self, url: str) -> "engine.Engine":
         from bloomweaver.adapters.engines.sqlite import engine
 
         if url not in self._open:
             if _scheme(url, known=DATABASES, what="database") == "sqlite":
-                _make_folder(_sqlite_path(url).parent)
+                places.make_folder(places.sqlite_path(url).parent)
             opening = engine.open_engine(url, clock=self._clock, nonces=self._nonces)
             self._open[url] = await self._stack.enter_async_context(opening)
         return self._open[url]
 
 
 async def _database(url: str, engines: _Engines) -> Database:
-    _scheme(url, known=DATABASES, what="database")
+    if _scheme(url, known=DATABASES, what="database") == "postgresql":
+        carried = await engines.postgresql.database(url)
+        return Database(carried.ledger, carried.healing, carried.registry, carried.history)
     from bloomweaver.adapters.history import sqlite as histories
     from bloomweaver.adapters.ledger import sqlite as ledgers
     from bloomweaver.adapters.ledger import sqlite_healing as healers
@@ -260,6 +275,8 @@ async def _queues(
         from bloomweaver.adapters.queues import memory
 
         return memory.MemoryQueues(clock=clock)
+    if scheme == "postgresql":
+        return await engines.postgresql.queues(url)
     if scheme == "sqs":
         from bloomweaver.adapters.queues import sqs
 
@@ -269,28 +286,33 @@ async def _queues(
     return sqlite.SqliteQueues(await engines.of(url))
 
 
-async def _blobs(url: str, stack: contextlib.AsyncExitStack, *, clock: clock.Clock) -> blobs.Blobs:
+async def _blobs(url: str, engines: _Engines, stack: contextlib.AsyncExitStack, *, clock: clock.Clock) -> blobs.Blobs:
     scheme = _scheme(url, known=BLOBS, what="blobs")
     if scheme == "mem":
         from bloomweaver.adapters.blobs import memory
 
         return memory.MemoryBlobs(clock=clock)
+    if scheme == "postgresql":
+        return await engines.postgresql.blobs(url)
     if scheme == "s3":
         from bloomweaver.adapters.blobs import s3
 
         return await stack.enter_async_context(s3.open_blobs(url))
     from bloomweaver.adapters.blobs import files
 
-    opened = files.FileBlobs(_folder(url), clock=clock)
+    opened = files.FileBlobs(places.folder(url), clock=clock)
     stack.callback(opened.close)
     return opened
 
 
 async def _vectors(url: str, engines: _Engines, stack: contextlib.AsyncExitStack) -> vectors.Vectors:
-    if _scheme(url, known=VECTORS, what="vectors") == "mem":
+    scheme = _scheme(url, known=VECTORS, what="vectors")
+    if scheme == "mem":
         from bloomweaver.adapters.vectors import memory
 
         return memory.MemoryVectors()
+    if scheme == "postgresql":
+        return await engines.postgresql.vectors(url)
     if (server := await _vector_server(url)) is not None:
         stack.push_async_callback(server.aclose)
         return server
@@ -322,27 +344,6 @@ def _scheme(url: str, *, known: Iterable[str], what: str) -> str:
         detail = f"{url!r} is no address for {what}. This release knows {names}."
         raise errors.ConfigurationError(Reason.INVALID_CONFIGURATION, detail)
     return scheme
-
-
-def _sqlite_path(url: str) -> pathlib.Path:
-    return pathlib.Path(url.removeprefix("sqlite:///")).absolute()
-
-
-def _folder(url: str) -> pathlib.Path:
-    parts = urllib.parse.urlsplit(url)
-    path = pathlib.Path(urllib.parse.unquote(parts.path))
-    if parts.netloc or path == pathlib.Path("/") or not path.is_absolute():
-        detail = f"{url!r} is no folder. Write file:///folder, with three slashes, from the root."
-        raise errors.ConfigurationError(Reason.INVALID_CONFIGURATION, detail)
-    return path
-
-
-def _make_folder(folder: pathlib.Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        detail = f"The folder {folder} cannot be made: {error.strerror}."
-        raise errors.ConfigurationError(Reason.INVALID_CONFIGURATION, detail) from error
 
 
 def system_clock() -> clock.Clock:

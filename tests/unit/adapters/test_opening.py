@@ -68,7 +68,7 @@ async def test_every_port_can_be_opened_alone(tmp_path):
         assert await queues.depths() == {}
     async with opening.open_vectors(url, **TIME_AND_CHANCE) as vectors:
         assert await vectors.namespaces("") == []
-    async with opening.open_blobs(f"file://{tmp_path}/b", clock=clock.SystemClock()) as blobs:
+    async with opening.open_blobs(f"file://{tmp_path}/b", **TIME_AND_CHANCE) as blobs:
         assert [blob async for blob in blobs.list("")] == []
 
 
@@ -92,7 +92,7 @@ async def test_an_unknown_scheme_names_the_known_ones(url, port):
 @pytest.mark.parametrize("url", ["nowhere://x", "file://relative/path", "file:///", "file://", "sqlite:///x.db"])
 async def test_blobs_want_an_absolute_folder(url):
     with pytest.raises(errors.ConfigurationError) as caught:
-        async with opening.open_blobs(url, clock=clock.SystemClock()):
+        async with opening.open_blobs(url, **TIME_AND_CHANCE):
             pass
     assert repr(url) in caught.value.detail
 
@@ -111,4 +111,4 @@ def test_the_table_alone_imports_no_adapter():
         "print([name for name in sys.modules if name.startswith('bloomweaver.adapters.')])"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    assert ran.stdout.strip() == "['bloomweaver.adapters.opening']"
+    assert ran.stdout.strip() == "['bloomweaver.adapters.places', 'bloomweaver.adapters.opening']"
