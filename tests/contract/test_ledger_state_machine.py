@@ -18,6 +18,7 @@ from bloomweaver.domain.documents import Meta, Ordering, Version
 from bloomweaver.domain.events import Accepted, Change, MetaPatch
 from bloomweaver.domain.reasons import Reason
 from bloomweaver.ports import ledger
+from bloomweaver.testing import clocks
 from bloomweaver.testing.contracts import world
 from tests.support import databases, ledger_model
 
@@ -54,12 +55,26 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
     def run(self, coroutine: Any) -> Any:
         return self.runner.run(coroutine)
 
+    def opening(self, time: clocks.ManualClock) -> contextlib.AbstractAsyncContextManager[Any]:
+        """A database of this history's own."""
+        folder = self.stack.enter_context(tempfile.TemporaryDirectory()) if self.url != "mem://" else ""
+        return databases.opened(self.url.format(folder=folder), time)
+
+    def troubles(self) -> list[Any]:
+        """What the tables hold that they should not, which no port would tell."""
+        found: list[Any] = []
+        for statement in (UNWATCHED, UNTIMED, MISCOUNTED, MIXED):
+
+            def rows(connection: Any, statement: str = statement) -> list[Any]:
+                return [(statement, row) for row in connection.execute(statement)]
+
+            found += self.run(self.database.engine.read(rows))
+        return found
+
     @stateful.initialize(by_source=st.booleans())
     def begin(self, by_source: bool) -> None:
         time = databases.clock()
-        folder = self.stack.enter_context(tempfile.TemporaryDirectory()) if self.url != "mem://" else ""
-        opening = databases.opened(self.url.format(folder=folder), time)
-        self.database = self.run(self.stack.enter_async_context(opening))
+        self.database: Any = self.run(self.stack.enter_async_context(self.opening(time)))
         ordering = Ordering.SOURCE if by_source else Ordering.ARRIVAL
         self.world = self.run(world.make(self.database, time, ordering=ordering))
         self.model = ledger_model.Model(by_source)
@@ -293,13 +308,7 @@ class LedgerMachine(stateful.RuleBasedStateMachine):
     def nothing_waits_unseen_and_nothing_is_miscounted(self) -> None:
         if not hasattr(self, "world"):
             return
-        for statement in (UNWATCHED, UNTIMED, MISCOUNTED, MIXED):
-
-            def rows(connection: Any, statement: str = statement) -> list[Any]:
-                found: list[Any] = connection.execute(statement).fetchall()
-                return found
-
-            assert self.run(self.database.engine.read(rows)) == [], statement
+        assert self.troubles() == []
 
 
 class FileLedgerMachine(LedgerMachine):
