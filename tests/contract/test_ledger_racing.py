@@ -8,11 +8,21 @@ from tests.support import databases
 
 class TestSqlite(contract.RacingContract):
     @pytest.fixture
-    async def database(self, time, tmp_path):
-        async with databases.opened(f"sqlite:///{tmp_path}/ledger.db", time) as opened:
+    def url(self, tmp_path):
+        return f"sqlite:///{tmp_path}/ledger.db"
+
+    @pytest.fixture
+    async def database(self, time, url):
+        async with databases.opened(url, time) as opened:
             yield opened
 
     @pytest.fixture
-    async def other(self, database, time, tmp_path):
-        async with databases.opened(f"sqlite:///{tmp_path}/ledger.db", time) as opened:
+    async def other(self, database, time, url):
+        async with databases.opened(url, time) as opened:
             yield opened
+
+
+class TestPostgresql(TestSqlite):
+    @pytest.fixture
+    def url(self, postgresql_store_url):
+        return postgresql_store_url

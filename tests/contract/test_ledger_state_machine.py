@@ -31,7 +31,7 @@ UNWATCHED = "SELECT doc FROM document WHERE lane IS NULL AND NOT tomb AND NOT fa
 UNTIMED = "SELECT did, seq FROM version WHERE (state = 'dead') <> (remove_at IS NOT NULL)"
 MISCOUNTED = (
     "SELECT state, sum(n) FROM (SELECT cid, state, -documents AS n FROM tally"
-    " UNION ALL SELECT cid, state, count(*) FROM document GROUP BY cid, state) GROUP BY cid, state HAVING sum(n) <> 0"
+    " UNION ALL SELECT cid, state, count(*) FROM document GROUP BY cid, state) t GROUP BY cid, state HAVING sum(n) <> 0"
 )
 MIXED = (
     "SELECT d.doc FROM document d JOIN version v USING (did)"

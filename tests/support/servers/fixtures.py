@@ -6,13 +6,16 @@ A server is started at its first use and serves the whole run; what a test gets 
 import asyncio
 import concurrent.futures
 import contextlib
+import functools
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.support.servers import catalog, processes
+
+Stores = Callable[[], contextlib.AbstractContextManager[str]]
 
 
 @contextlib.contextmanager
@@ -91,10 +94,23 @@ def opensearch_server() -> Iterator[processes.Server]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def chroma_server() -> Iterator[processes.Server]:
+    """A test leaves no collection behind."""
+    with session("chroma") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgresql_stores(postgresql_databases) -> Stores:
+    """Lends databases that hold every table of ours, and in them what migrating leaves."""
+    return functools.partial(postgresql_databases.migrated, _migrate, schema="bloomweaver")
+
+
 @pytest.fixture
-def postgresql_store_url(postgresql_databases) -> Iterator[str]:
-    """A database that holds every table of ours, and in them what migrating leaves."""
-    with postgresql_databases.migrated(_migrate, schema="bloomweaver") as url:
+def postgresql_store_url(postgresql_stores: Stores) -> Iterator[str]:
+    """One of these."""
+    with postgresql_stores() as url:
         yield url
 
 
