@@ -22,6 +22,7 @@ from bloomweaver.domain.documents import Generation, Row, VersionState
 from bloomweaver.domain.events import Hint, Outcome
 from bloomweaver.ports import ledger, queues, registry
 from bloomweaver.reconciler import sweeping
+from bloomweaver.runtime import consumer
 from bloomweaver.search import service as search_service
 from bloomweaver.webhook import service as webhook_service
 from bloomweaver.writer import service as writer_service
@@ -342,6 +343,11 @@ def _receipts_forgotten() -> list[Swap]:
     return [(queues.Delivery, "told", lambda delivery: delivery.hint)]
 
 
+def _a_hint_per_trouble() -> list[Swap]:
+    """R12: what is put off is sent as often as somebody asked for it."""
+    return [(consumer, "distinct", list)]
+
+
 def _tombstones_for_ever() -> list[Swap]:
     return [(sqlite_garbage, "_purgeable", lambda *_, **__: False)]
 
@@ -367,6 +373,7 @@ MUTANTS = _by_name(
     Mutant("R11 no retry on a flip", _no_retry),
     Mutant("R12 no reconciler", _no_reconciler),
     Mutant("R12 receipts forgotten", _receipts_forgotten, plans.mixed),
+    Mutant("R12 a hint per trouble", _a_hint_per_trouble, plans.mixed),
     Mutant("R13 no sweep", _no_sweep),
     Mutant("R14 results cached", _cached_results),
     Mutant("R15 promotion without gate", _gate_open, plans.reindexing),

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from bloomweaver.domain.reasons import Reason
     from tests.simulation import world as worlds
 
-MOST_KILLED = 24
-"""So many readers may die of one text in one pipeline: two trains of hints, each ended by the row's own count."""
+MOST_HINTS = 400
+"""More than the few documents of a history can need."""
+
+MOST_KILLED = 60
+"""So many readers may die of one text before somebody begins anew: a few trains of hints, ended by the row's count."""
 
 
 class Taps:
@@ -82,6 +85,8 @@ class Taps:
 
     def sent(self, queue: str, hint: Hint) -> None:
         """The queue has a hint: whoever acks the last one is to blame for what is still to do."""
+        if len(self._world.queues._queues[queue].messages) == MOST_HINTS:
+            self._broken("I20", f"{queue} holds {MOST_HINTS} hints: they multiply")
         self._lost.discard((queue, hint.key))
         self._owed.discard((queue, hint.key))
 
@@ -90,7 +95,7 @@ class Taps:
         if histories.Fate.KILLER not in text:
             return False
         self._killed[text] += 1
-        if self._killed[text] == MOST_KILLED * (1 + self._counts["redriven"] + self._counts["generation_changed"]):
+        if self._killed[text] == MOST_KILLED:
             self._broken("I19", f"{self._killed[text]} readers died of {text!r}")
         return True
 
@@ -138,6 +143,7 @@ class Taps:
     def _retried(self, args: tuple[Any, ...], result: Any) -> None:
         if isinstance(result, Accepted):
             self._owes(result, args[0])
+            self._killed.clear()
 
     def _accepted(self, args: tuple[Any, ...], result: Any) -> None:
         for change, answer in zip(args[0], result, strict=True):
@@ -191,6 +197,8 @@ class Taps:
     def _counted_generation(self, won: str, lost: str) -> Callable[[tuple[Any, ...], Any], None]:
         def count(args: tuple[Any, ...], result: Any) -> None:
             self._counts[won if result.generation is not None else lost] += 1
+            if result.generation is not None:
+                self._killed.clear()
             for pipeline in result.generation.pipelines if result.generation is not None else ():
                 self._world.remember(pipeline)
 

@@ -7,12 +7,14 @@ than twice is processed alone, so that a text that crashes a worker takes nobody
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import structlog
 
+from bloomweaver.domain.documents import DocumentKey
 from bloomweaver.domain.errors import ConfigurationError, PermanentError, RetryableError, TransientError, WorkError
+from bloomweaver.domain.events import Hint
 from bloomweaver.domain.reasons import Reason
 from bloomweaver.ports import ledger, queues
 from bloomweaver.runtime import lifecycle, tracing
@@ -183,38 +185,41 @@ class Consumer:
                     delay_seconds=error.retry_after_seconds,
                 )
         try:
-            hints = [delivery.told() for delivery in batch]
+            hints = distinct(delivery.told() for delivery in batch)
             await self._queues.send(self._queue, hints, delay_seconds=error.retry_after_seconds)
             await self._queues.ack(self._queue, batch)
         except TransientError:
             await self._release(batch, delay_seconds=error.retry_after_seconds)
 
     async def _record(self, troubles: Sequence[queues.Trouble]) -> None:
-        """A failure becomes a state of the row; what is to be tried again gets a delayed hint."""
+        """A failure becomes a state of the row; what is to be tried again gets a delayed hint.
+
+        One hint for each that there was: one with two troubles would become two, then four, until nothing else moved.
+        """
+        again: list[tuple[float, Hint]] = []
         for trouble in troubles:
-            error = trouble.error
             self.progress.troubled += 1
-            self._on_trouble(error.reason)
+            self._on_trouble(trouble.error.reason)
             self._log_trouble(trouble)
-            delay: float | None
-            if isinstance(error, TransientError):
-                delay = error.retry_after_seconds
-                await self._ledger.postpone(
-                    [trouble.hint.key], seq=trouble.seq, reason=error.reason, delay_seconds=delay
-                )
-            else:
-                delay = await self._ledger.fail(
-                    ledger.Failure(
-                        trouble.hint.key,
-                        trouble.seq,
-                        trouble.pipe,
-                        error.reason,
-                        error.detail,
-                        permanent=isinstance(error, PermanentError),
-                    )
-                )
+            delay = await self._told(trouble)
             if delay is not None:
-                await self._queues.send(self._queue, [trouble.hint], delay_seconds=delay)
+                again.append((delay, trouble.hint))
+        again.sort(key=lambda item: item[0], reverse=True)
+        soonest = {_asks(hint): delay for delay, hint in again}
+        for hint in distinct(hint for _, hint in again):
+            await self._queues.send(self._queue, [hint], delay_seconds=soonest[_asks(hint)])
+
+    async def _told(self, trouble: queues.Trouble) -> float | None:
+        """The row knows of the trouble now; the seconds until the next try, None where there is none."""
+        key, error = trouble.hint.key, trouble.error
+        if isinstance(error, TransientError):
+            delay = error.retry_after_seconds
+            await self._ledger.postpone([key], seq=trouble.seq, reason=error.reason, delay_seconds=delay)
+            return delay
+        permanent = isinstance(error, PermanentError)
+        return await self._ledger.fail(
+            ledger.Failure(key, trouble.seq, trouble.pipe, error.reason, error.detail, permanent=permanent)
+        )
 
     def _log_trouble(self, trouble: queues.Trouble) -> None:
         self._log.info(
@@ -262,3 +267,17 @@ def groups(batch: Sequence[queues.Delivery]) -> list[list[queues.Delivery]]:
     together = [delivery for delivery in batch if delivery.told().unanswered < SUSPICIOUS_RECEIVES]
     alone = [[delivery] for delivery in batch if delivery.told().unanswered >= SUSPICIOUS_RECEIVES]
     return [group for group in [together, *alone] if group]
+
+
+def distinct(hints: Iterable[Hint]) -> list[Hint]:
+    """One hint for each thing that is asked for, the one that lived through most."""
+    found: dict[tuple[DocumentKey, int, str | None], Hint] = {}
+    for hint in hints:
+        known = found.get(_asks(hint))
+        if known is None or known.unanswered < hint.unanswered:
+            found[_asks(hint)] = hint
+    return list(found.values())
+
+
+def _asks(hint: Hint) -> tuple[DocumentKey, int, str | None]:
+    return hint.key, hint.seq, hint.pipe

@@ -89,6 +89,21 @@ async def test_a_hint_that_is_put_off_keeps_the_receipts_that_nobody_answered() 
         assert (renewed.receives, renewed.hint.unanswered) == (1, 2)
 
 
+async def test_a_hint_with_two_troubles_is_put_off_as_one() -> None:
+    def cannot(hints: Sequence[Hint]) -> list[queues.Trouble]:
+        waits = [TransientError(Reason.PIPELINE_UNAVAILABLE, retry_after_seconds=after) for after in (30.0, 5.0)]
+        return [queues.Trouble(hint, hint.seq, Pipe(""), error) for hint in hints for error in waits]
+
+    async with pipelines.opened() as pipe:
+        await pipe.put("a", "one two three")
+        pipe.workers[pipe.change_queue] = Worker(cannot)
+        for _ in range(4):
+            await pipe.work(pipe.change_queue)
+            pipe.clock.advance(6.0)
+
+        assert (await pipe.store.queues.depths())[pipe.change_queue].total == 1
+
+
 async def test_a_wrong_set_up_stops_the_loop_and_touches_no_row() -> None:
     def misconfigured(hints: Sequence[Hint]) -> list[queues.Trouble]:
         raise ConfigurationError(Reason.DIMENSION_MISMATCH, "the index has another dimension")
