@@ -16,7 +16,7 @@ from bloomweaver.encoding import pool
 from bloomweaver.ports import clock as clocks
 from bloomweaver.ports import opened, registry
 from bloomweaver.reconciler import worker as reconciler_worker
-from bloomweaver.runtime import health, lifecycle, metrics, serving, stages, tracing
+from bloomweaver.runtime import health, lifecycle, metrics, stages, tracing
 from bloomweaver.search import catalogue
 from bloomweaver.webhook import application as webhook_application
 from bloomweaver.webhook import managing, offering, sealing
@@ -65,28 +65,31 @@ async def started(outside: Outside, data: folder.DataFolder) -> AsyncIterator[Ru
         resolve = functools.partial(application.resolved, models)
         collections = collections_of(ports, resolve, default=outside.default_model)
         new_key = await introduce(ports, data, collections)
-        unusable = await pool.load_used(models, ports.registry)
         parts = stages.Stages(ports, metrics=recorder, on_death=died, tracer=outside.tracer)
         reconciler = reconciler_worker.service_of(ports)
+        webhook = webhook_application.service_of(ports)
+        auditor = reconciler_worker.auditor_of(ports, reconciler)
+        listed = catalogue.Catalogue(models, listing=outside.list_models)
+        around = application.Surroundings(recorder, _health(ports, parts), outside.sealer, listed, auditor)
+        app = application.create(ports, webhook, models, collections, around)
+        # Not before the routes are made: the model is being compiled on another thread meanwhile.
+        unusable = await pool.load_used(models, ports.registry)
         if outside.workers:
             offload = await stack.enter_async_context(embedder_worker.splitting())
             await stack.enter_async_context(parts)
             _begin_embedding(parts, ports, models, unusable, offload)
             writer_worker.begin(parts, ports, metrics=recorder)
             reconciler_worker.begin(parts, ports, reconciler, metrics=recorder)
-        webhook = webhook_application.service_of(ports)
         stack.push_async_callback(webhook.flush)
         await stack.enter_async_context(lifecycle.beside({"hints": webhook.run}, on_death=died))
-        auditor = reconciler_worker.auditor_of(ports, reconciler)
-        listed = catalogue.Catalogue(models, listing=outside.list_models)
-        around = application.Surroundings(recorder, _health(ports, parts), outside.sealer, listed, auditor)
-        app = application.create(ports, webhook, models, collections, around)
         owner = administration.Administration(ports.registry, collections, ports.clock, ports.nonces)
         yield Running(app, data.key.read_text().strip(), deaths.append, owner, new_key is not None)
 
 
 async def serve(running: Running, listener: socket.socket, *, stops: list[Stop]) -> None:
     """Answer requests until what is put into `stops` is called, or until a stage dies."""
+    from bloomweaver.runtime import serving  # not before there is something to serve: `try` never needs it
+
     server = serving.server_of(running.app)
     serving.settle_garbage()
     running.ended(server.stop)

@@ -55,6 +55,7 @@ def server_of(app: types.ASGIApp) -> Server:
             access_log=False,
             proxy_headers=False,
             lifespan="off",
+            ws="none",
             server_header=False,
             timeout_graceful_shutdown=GRACEFUL_SECONDS,
         )
