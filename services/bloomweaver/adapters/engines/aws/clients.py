@@ -141,6 +141,7 @@ def _session(access: addresses.Access) -> Any:
     from aiobotocore import session as sessions
 
     session = sessions.AioSession(profile=access.profile) if not access.credentials_file else sessions.AioSession()
+    session.register_component("data_loader", _loader())
     if access.credentials_file:
         provider = credentials.AioSharedCredentialProvider(
             creds_filename=access.credentials_file, profile_name=access.profile or "default"
@@ -157,3 +158,11 @@ def _descriptions() -> Any:
     from aiobotocore import session as sessions
 
     return sessions.AioSession().get_component("data_loader")
+
+
+@functools.cache
+def _loader() -> Any:
+    """Reads the services' descriptions: megabytes of JSON, once in a process instead of once in a client."""
+    from botocore import loaders
+
+    return loaders.create_loader()
