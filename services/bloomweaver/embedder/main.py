@@ -31,6 +31,13 @@ async def begin(wishes: settings.EmbedderSettings, host: process.Host) -> AsyncI
 
     async with (
         opening.open_ports(wishes, clock=host.clock, nonces=nonces, recorder=host.metrics) as ports,
-        worker.running(ports, open_model, host, model=wishes.model, drain_seconds=wishes.grace_seconds),
+        worker.running(
+            ports,
+            open_model,
+            host,
+            model=wishes.model,
+            visibility_seconds=wishes.visibility_seconds,
+            drain_seconds=wishes.grace_seconds,
+        ),
     ):
         yield

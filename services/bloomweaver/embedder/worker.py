@@ -37,7 +37,9 @@ async def splitting() -> AsyncIterator[Offload]:
         threads.shutdown(wait=False, cancel_futures=True)
 
 
-def begin(stages: stages.Stages, ports: opened.Ports, loaded: pool.Loaded, *, offload: Offload) -> None:
+def begin(
+    stages: stages.Stages, ports: opened.Ports, loaded: pool.Loaded, *, offload: Offload, pace: consumer.Pace = PACE
+) -> None:
     """Begin to work the change queue of a model."""
     embedder = service.EmbedderService(
         ledger=ports.ledger,
@@ -48,7 +50,7 @@ def begin(stages: stages.Stages, ports: opened.Ports, loaded: pool.Loaded, *, of
         extraction=service.Extraction(parsing.parse, frozenset({parsing.PIPELINE_REVISION}), offload),
         deployment=ports.deployment,
     )
-    stages.consume(queues.queue_name(Lane.CHANGE, loaded.space), embedder, pace=PACE)
+    stages.consume(queues.queue_name(Lane.CHANGE, loaded.space), embedder, pace=pace)
 
 
 def begin_unavailable(stages: stages.Stages, *, space: str, why: str) -> None:
@@ -58,7 +60,13 @@ def begin_unavailable(stages: stages.Stages, *, space: str, why: str) -> None:
 
 @asynccontextmanager
 async def running(
-    ports: opened.Ports, open_model: pool.OpenModel, host: process.Host, *, model: str, drain_seconds: float
+    ports: opened.Ports,
+    open_model: pool.OpenModel,
+    host: process.Host,
+    *,
+    model: str,
+    visibility_seconds: float,
+    drain_seconds: float,
 ) -> AsyncIterator[None]:
     """Embedder as a process: one model and its change queue, until the context ends."""
     ports = tracing.traced(ports, host.tracer)
@@ -68,7 +76,8 @@ async def running(
         stages.hosted(ports, host, drain_seconds=drain_seconds) as parts,
     ):
         loaded = await models.load(model)
-        begin(parts, ports, watched(loaded, host.tracer), offload=offload)
+        pace = replace(PACE, visibility_seconds=visibility_seconds)
+        begin(parts, ports, watched(loaded, host.tracer), offload=offload, pace=pace)
         probes = health.probes_of(ports)
         host.health.watch(probes=probes, needed=("ledger", "queues", "blobs"), check=parts.obstacles)
         yield

@@ -75,6 +75,16 @@ class ProcessSettings(StoreSettings):
     )
 
 
+def visibility_field() -> Any:
+    """`visibility_seconds` of a service that works hints."""
+    return pydantic.Field(
+        default=60.0,
+        ge=1,
+        le=3600,
+        description="Seconds until the hints of a worker that was killed go to another; a living one keeps renewing.",
+    )
+
+
 class ModelSettings(ProcessSettings):
     """Of a process that has to do with embedding models; it says itself what `model` is."""
 

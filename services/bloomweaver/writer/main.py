@@ -24,6 +24,12 @@ async def begin(wishes: settings.WriterSettings, host: process.Host) -> AsyncIte
     nonces = opening.system_nonces()
     async with (
         opening.open_ports(wishes, clock=host.clock, nonces=nonces, recorder=host.metrics) as ports,
-        worker.running(ports, host, lanes=lanes, drain_seconds=wishes.grace_seconds),
+        worker.running(
+            ports,
+            host,
+            lanes=lanes,
+            visibility_seconds=wishes.visibility_seconds,
+            drain_seconds=wishes.grace_seconds,
+        ),
     ):
         yield

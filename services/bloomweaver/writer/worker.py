@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Iterable
+from dataclasses import replace
 
 from bloomweaver.domain.events import Lane
 from bloomweaver.ports import opened, queues
@@ -13,21 +14,32 @@ LANES = (Lane.CREATE, Lane.UPDATE, Lane.DELETE)
 
 
 def begin(
-    stages: stages.Stages, ports: opened.Ports, *, lanes: Iterable[Lane] = LANES, metrics: metrics.Metrics
+    stages: stages.Stages,
+    ports: opened.Ports,
+    *,
+    lanes: Iterable[Lane] = LANES,
+    metrics: metrics.Metrics,
+    pace: consumer.Pace = PACE,
 ) -> None:
     """Begin to work the lanes."""
     for lane in lanes:
-        stages.consume(queues.queue_name(lane), _writer(ports, lane, metrics), pace=PACE)
+        stages.consume(queues.queue_name(lane), _writer(ports, lane, metrics), pace=pace)
 
 
 @contextlib.asynccontextmanager
 async def running(
-    ports: opened.Ports, host: process.Host, *, lanes: Iterable[Lane], drain_seconds: float
+    ports: opened.Ports,
+    host: process.Host,
+    *,
+    lanes: Iterable[Lane],
+    visibility_seconds: float,
+    drain_seconds: float,
 ) -> AsyncIterator[None]:
     """Writer as a process, until the context ends."""
     ports = tracing.traced(ports, host.tracer)
     async with stages.hosted(ports, host, drain_seconds=drain_seconds) as parts:
-        begin(parts, ports, lanes=lanes, metrics=host.metrics)
+        pace = replace(PACE, visibility_seconds=visibility_seconds)
+        begin(parts, ports, lanes=lanes, metrics=host.metrics, pace=pace)
         host.health.watch(probes=health.probes_of(ports), check=parts.obstacles)
         yield
 
