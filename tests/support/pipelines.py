@@ -142,10 +142,15 @@ async def opened(
     max_tokens: int = 32,
     revisions: frozenset[str] = frozenset({REVISION}),
     wrap: Callable[[opening.Store], opening.Store] = lambda store: store,
+    url: str = "mem://",
+    access: opening.Access | None = None,
 ) -> AsyncIterator[Pipeline]:
-    """A pipeline with the collection `default` in the asked ordering. wrap: puts fault-injecting ports in."""
+    """A pipeline with the collection `default` in the asked ordering. wrap: puts fault-injecting ports in.
+
+    url: where everything is kept. A server's database has a clock of its own, which no test can put forward.
+    """
     clock, nonces = clocks.ManualClock(), databases.CountedNonces()
-    async with opening.open_store(opening.profile("mem://"), clock=clock, nonces=nonces) as plain:
+    async with opening.open_store(opening.profile(url), clock=clock, nonces=nonces, access=access) as plain:
         store = wrap(plain)
         database = store.database
         embedder = memory.MemoryEmbedder(memory.spec_of(max_tokens=max_tokens + 2))

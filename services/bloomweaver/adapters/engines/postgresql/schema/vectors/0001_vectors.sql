@@ -1,5 +1,5 @@
 -- Vectors, by pgvector. Every namespace has a table of its own, vectors_ID, made with its first upsert
--- (docs/decisions/0012 says why); its HNSW index vectors_ID_hnsw comes when scanning the table takes too long.
+-- (docs/decisions/0013 says why); its HNSW index vectors_ID_hnsw comes when scanning the table takes too long.
 DO $$ BEGIN
     IF NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'vector') THEN
         CREATE EXTENSION vector SCHEMA public;

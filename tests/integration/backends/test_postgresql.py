@@ -1,0 +1,155 @@
+"""The whole service on one PostgreSQL server: found, changed and gone; with the roles of the docs; when things break."""
+
+import asyncio
+import contextlib
+import pathlib
+import re
+import secrets
+import urllib.parse
+
+import psycopg
+import pytest
+
+from bloomweaver.adapters import clock, opening
+from bloomweaver.adapters.engines.postgresql import engine, migrations
+from bloomweaver.domain import errors
+from bloomweaver.domain.reasons import Reason
+from tests.integration.cli import processes
+from tests.support import pipelines
+
+DOCS = pathlib.Path(__file__).parents[3] / "docs" / "reference" / "backends" / "postgresql.md"
+THROW_OUT = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND application_name = 'bloomweaver'"
+)
+
+
+async def test_what_is_sent_is_found_changed_and_gone(postgresql_url):
+    async with pipelines.opened(url=postgresql_url) as pipe:
+        await pipe.put("leave", "sixteen weeks of parental leave")
+        await pipe.put("refund", "refunds take five days")
+        await pipe.settle()
+        assert await pipe.find("sixteen weeks of parental leave", limit=1) == ["leave"]
+        await pipe.put("leave", "twenty weeks of parental leave")
+        assert await pipe.find("sixteen weeks of parental leave", limit=1) == ["leave"]
+        await pipe.settle()
+        assert (await pipe.look("leave")).row.live == (await pipe.look("leave")).row.seq
+        await pipe.delete("leave")
+        assert await pipe.find("twenty weeks of parental leave") == ["refund"]
+        await pipe.settle()
+        assert len(await pipe.stored_ids()) == 1
+
+
+async def test_what_one_process_takes_in_another_one_works(postgresql_url):
+    async with pipelines.opened(url=postgresql_url) as one, pipelines.opened(url=postgresql_url) as other:
+        assert one.deployment == other.deployment
+        await asyncio.gather(*(one.put(f"doc-{n}", f"text number {n}") for n in range(20)))
+        await asyncio.gather(one.settle(), other.settle())
+        found = await asyncio.gather(*(other.find(f"text number {n}", limit=1) for n in range(20)))
+        assert found == [[f"doc-{n}"] for n in range(20)]
+        assert (await one.store.queues.depths()).get(one.change_queue) is None
+
+
+async def test_nothing_acknowledged_is_lost_when_connections_are_cut(postgresql_url, postgresql_server):
+    database = urllib.parse.urlsplit(postgresql_url).path[1:]
+    async with pipelines.opened(url=postgresql_url) as pipe:
+        acknowledged: set[str] = set()
+
+        async def send(name: str) -> None:
+            while name not in acknowledged:
+                with contextlib.suppress(errors.TransientError):
+                    await pipe.put(name, f"text of {name}")
+                    acknowledged.add(name)
+
+        async def cut() -> None:
+            async with await psycopg.AsyncConnection.connect(postgresql_server.url, autocommit=True) as admin:
+                while len(acknowledged) < 60:
+                    await admin.execute(THROW_OUT, (database,))
+                    await asyncio.sleep(0.05)
+
+        async with asyncio.timeout(60):
+            await asyncio.gather(cut(), *(send(f"doc-{n}") for n in range(60)))
+        looks = [await pipe.look(name) for name in sorted(acknowledged)]
+        assert {look.row.key.document_id for look in looks} == acknowledged
+        # Hints may have been lost between the two commits (R1); the rows say what has to be done.
+        assert all(look.row.seq for look in looks)
+
+
+@pytest.fixture
+def roles(postgresql_url, postgresql_server):
+    """The roles of the docs, made by the statements of the docs: (URL of the owner, of the services, password)."""
+    (statements,) = re.findall(r"```sql\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+    suffix, password = secrets.token_hex(4), secrets.token_urlsafe(12)
+    owner, service = f"bw_owner_{suffix}", f"bw_service_{suffix}"
+    statements = statements.replace("bloomweaver_owner", owner)
+    statements = re.sub(r"(ROLE|TO) bloomweaver\b", rf"\1 {service}", statements)
+    parts = urllib.parse.urlsplit(postgresql_url)
+    place = parts.netloc.rpartition("@")[2]
+    with psycopg.connect(postgresql_url, autocommit=True) as admin:
+        admin.execute(statements)
+        for role in (owner, service):
+            admin.execute(f"ALTER ROLE {role} PASSWORD '{password}'")
+        yield (
+            parts._replace(netloc=f"{owner}@{place}").geturl(),
+            parts._replace(netloc=f"{service}@{place}").geturl(),
+            password,
+        )
+        admin.execute(
+            f"DROP SCHEMA bloomweaver CASCADE; DROP OWNED BY {owner}, {service}; DROP ROLE {owner}, {service}"
+        )
+
+
+async def test_the_roles_of_the_docs_are_enough_and_no_more(roles):
+    owner_url, service_url, password = roles
+    services = opening.Access(postgresql_password=lambda: password, migrates=False)
+    with pytest.raises(errors.ConfigurationError, match="bloomweaver migrate"):
+        async with pipelines.opened(url=service_url, access=services):
+            pass
+    owner = engine.open_engine(owner_url, nonces=clock.SystemNonces(), password=lambda: password)
+    async with owner as opened:
+        for component in migrations.COMPONENTS:
+            await opened.apply(component)
+    async with pipelines.opened(url=service_url, access=services) as pipe:
+        await pipe.put("leave", "sixteen weeks of parental leave")
+        await pipe.settle()
+        assert await pipe.find("sixteen weeks of parental leave") == ["leave"]
+        await pipe.delete("leave")
+        await pipe.reconciler.round()
+        await pipe.settle()
+        assert await pipe.stored_ids() == set()
+    unprivileged = engine.open_engine(service_url, nonces=clock.SystemNonces(), password=lambda: password)
+    async with unprivileged as opened:
+        for forbidden in ("DROP TABLE document", "ALTER TABLE document ADD COLUMN a int", "TRUNCATE document"):
+            with pytest.raises(errors.ConfigurationError, match="does not let us"):
+                await opened.fetch(forbidden)
+
+
+async def test_a_wrong_password_says_so_and_does_not_repeat_it(roles):
+    _, service_url, _ = roles
+    access = opening.Access(postgresql_password=lambda: "open sesame", migrates=False)
+    with pytest.raises(errors.ConfigurationError) as caught:
+        async with pipelines.opened(url=service_url, access=access):
+            pass
+    assert caught.value.reason is Reason.CREDENTIALS_REFUSED
+    assert "open sesame" not in caught.value.detail
+
+
+@pytest.mark.timeout(300)
+def test_a_server_killed_under_a_push_loses_nothing(tmp_path, postgresql_url, postgresql_server):
+    folder = tmp_path / "documents"
+    folder.mkdir()
+    names = [f"{number:03}.md" for number in range(60)]
+    for name in names:
+        (folder / name).write_text(f"# {name}\n\nWhat {name} says.\n")
+    deployment = processes.Deployment(tmp_path)
+    deployment.environment |= {"BLOOMWEAVER_STORE": postgresql_url, **postgresql_server.env}
+    with deployment.serving() as server:
+        push = deployment.begin("push", str(folder), "--no-wait")
+        (folder / names[0]).write_text("# Changed\n\nIt says something else now.\n")
+        server.kill()
+        push.kill()
+        push.wait()
+    with deployment.serving():
+        assert deployment.result("push", str(folder))["refused"] == []
+        assert {name: deployment.text(name) for name in names} == {name: (folder / name).read_text() for name in names}
+        audited = deployment.result("audit")
+        assert (audited["clean"], audited["documents"]) == (True, len(names))
