@@ -1,4 +1,4 @@
-"""The whole service on one PostgreSQL server: found, changed and gone; with the roles of the docs; when things break."""
+"""The whole service on one PostgreSQL server: found, changed, gone; with the roles of the docs; when things break."""
 
 import asyncio
 import contextlib
