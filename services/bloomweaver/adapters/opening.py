@@ -8,8 +8,8 @@ credentials.
 import asyncio
 import contextlib
 import pathlib
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from bloomweaver.adapters import places
@@ -19,12 +19,13 @@ from bloomweaver.ports import blobs, clock, embedders, healing, history, ledger,
 
 if TYPE_CHECKING:
     from bloomweaver.adapters import opening_postgresql
+    from bloomweaver.adapters.engines.postgresql import migrations
     from bloomweaver.adapters.engines.sqlite import engine
 
 DATABASES = ("mem", "sqlite", "postgresql")
 QUEUES = ("mem", "sqlite", "postgresql", "sqs")
 BLOBS = ("mem", "file", "postgresql", "s3")
-VECTORS = ("mem", "sqlite", "postgresql", "pinecone", "opensearch")
+VECTORS = ("mem", "sqlite", "postgresql", "pinecone", "opensearch", "chroma")
 STORES = ("mem", "sqlite", "postgresql")
 BLOBS_FOLDER = "blobs"
 
@@ -162,6 +163,20 @@ async def all_ports(store: Store, *, clock: clock.Clock, nonces: clock.Nonces) -
     )
 
 
+async def migrate(
+    addresses: Addresses, *, clock: clock.Clock, nonces: clock.Nonces, access: Access, restored: bool
+) -> "Sequence[migrations.Migrated]":
+    """Bring what is on PostgreSQL servers to this release. restored: the database came from a backup."""
+    parts = zip(("ledger", "queues", "blobs", "vectors"), astuple(addresses), strict=True)
+    ours = {component: url for component, url in parts if url.startswith("postgresql:")}
+    async with contextlib.AsyncExitStack() as stack:
+        engines = _Engines(stack, clock=clock, nonces=nonces, access=access)
+        done = await engines.postgresql.migrate(ours) if ours else []
+        if restored:
+            await (await _database(addresses.database, engines)).registry.restored()
+        return done
+
+
 @contextlib.asynccontextmanager
 async def open_database(url: str, *, clock: clock.Clock, nonces: clock.Nonces) -> AsyncIterator[Database]:
     """Ledger, healing, registry and history."""
@@ -220,10 +235,7 @@ class _Engines:
         from bloomweaver.adapters import opening_postgresql
 
         if self._servers is None:
-            password, migrates = self._access.postgresql_password, self._access.migrates
-            self._servers = opening_postgresql.Servers(
-                self._stack, nonces=self._nonces, password=password, migrates=migrates
-            )
+            self._servers = opening_postgresql.Servers(self._stack, nonces=self._nonces, access=self._access)
         return self._servers
 
     async def of(self, url: str) -> "engine.Engine":
@@ -334,6 +346,10 @@ async def _vector_server(url: str) -> "_VectorServer | None":
         from bloomweaver.adapters.vectors import opensearch
 
         return await opensearch.open_vectors(url)
+    if scheme == "chroma":
+        from bloomweaver.adapters.vectors import chroma
+
+        return await chroma.open_vectors(url)
     return None
 
 

@@ -1,24 +1,19 @@
 """How a chunk lies in OpenSearch, and how a filter asks for it.
 
 Metadata has keys that its owners choose. As fields of the index they would quarrel over types and use up its mapping,
-which all tenants share; so each value is one term of the single field `facets`, its key and type in front. A number's
-term orders as the number does. Thereby every filter means here exactly what `filters.matches` says.
+which all tenants share; so each value is one term of the single field `facets`. A number's term orders as the number
+does. Thereby every filter means here exactly what `filters.matches` says.
 """
 
-import struct
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from bloomweaver.adapters.vectors import facets
 from bloomweaver.domain import filters
-from bloomweaver.domain.documents import Metadata
 from bloomweaver.ports import vectors
 
 FIELDS = ("document_id", "seq", "index")
-# No key holds this character, so that a term cannot be read as another's.
-_END = "\x1f"
-_LOWEST, _HIGHEST = "0" * 16, "f" * 16
 
 
 def mapping(dimension: int, *, engine: str) -> dict[str, Any]:
@@ -46,7 +41,7 @@ def document(namespace: str, record: vectors.Record) -> dict[str, Any]:
         "document_id": record.document_id,
         "seq": record.seq,
         "index": record.index,
-        "facets": list(_facets(record.metadata)),
+        "facets": facets.of(record.metadata),
         "vector": np.asarray(record.vector, np.float64).round(9).tolist(),
     }
 
@@ -78,42 +73,19 @@ def query(tree: filters.Filter) -> dict[str, Any]:
 def _condition(condition: filters.Condition) -> dict[str, Any]:
     field, operator, values = condition.field, condition.operator, condition.values
     if operator == "$exists":
-        there = {"term": {"facets": field + _END}}
+        there = {"term": {"facets": facets.presence(field)}}
         return there if values[0] else _none_of(there)
     if operator in ("$gt", "$gte", "$lt", "$lte"):
         return _ordered(field, operator, values[0])
-    equal = {"terms": {"facets": [_facet(field, value) for value in values]}}
+    equal = {"terms": {"facets": [facets.term(field, value) for value in values]}}
     return equal if operator in ("$eq", "$in") else _none_of(equal)
 
 
 def _ordered(field: str, operator: str, bound: filters.Scalar) -> dict[str, Any]:
-    least, most = f"{field}{_END}n{_LOWEST}", f"{field}{_END}n{_HIGHEST}"
-    here = _facet(field, bound)
-    limits = {operator[1:]: here} | ({"lte": most} if operator in ("$gt", "$gte") else {"gte": least})
-    return {"range": {"facets": limits}}
+    least, most = facets.numbers(field)
+    limits = {operator[1:]: facets.term(field, bound)}
+    return {"range": {"facets": limits | ({"lte": most} if operator in ("$gt", "$gte") else {"gte": least})}}
 
 
 def _none_of(clause: dict[str, Any]) -> dict[str, Any]:
     return {"bool": {"must_not": [clause]}}
-
-
-def _facets(metadata: Metadata) -> Iterator[str]:
-    for field, value in metadata.items():
-        yield field + _END
-        for element in value if isinstance(value, tuple) else (value,):
-            yield _facet(field, element)
-
-
-def _facet(field: str, value: filters.Scalar) -> str:
-    if isinstance(value, bool):
-        return f"{field}{_END}b{value}"
-    if isinstance(value, str):
-        return f"{field}{_END}s{value}"
-    return f"{field}{_END}n{_sortable(float(value))}"
-
-
-def _sortable(number: float) -> str:
-    """Sixteen digits that order as the numbers do: the bits, negative numbers turned around."""
-    (bits,) = struct.unpack(">Q", struct.pack(">d", number + 0.0))  # + 0.0 makes -0.0 the same as 0.0
-    bits = bits ^ 0xFFFF_FFFF_FFFF_FFFF if bits >> 63 else bits | 1 << 63
-    return f"{bits:016x}"
