@@ -11,7 +11,7 @@ from bloomweaver.encoding import pool
 from bloomweaver.ports import opened
 from bloomweaver.reconciler import api as reconciler_api
 from bloomweaver.reconciler import auditing
-from bloomweaver.runtime import health, metrics
+from bloomweaver.runtime import health, metrics, tracing
 from bloomweaver.runtime.web import application, authentication
 from bloomweaver.search import application as search_application
 from bloomweaver.search import catalogue
@@ -26,6 +26,7 @@ class Surroundings:
     """What the routes need beside ports and models."""
 
     metrics: metrics.Metrics
+    tracer: tracing.Tracer
     health: health.Health
     sealer: sealing.Sealer
     catalogue: catalogue.Catalogue
@@ -45,6 +46,7 @@ def create(
         clock=ports.clock,
         nonces=ports.nonces,
         metrics=around.metrics,
+        tracer=around.tracer,
         authenticator=authenticator,
         readiness=around.health.report,
         open_prefixes=webhook_api.OPEN_PREFIXES,

@@ -96,6 +96,20 @@ async def supervised(
             yield fleet, new_key
 
 
+async def migrate(wishes: settings.DevSettings, *, restored: bool) -> list[dict[str, object]] | None:
+    """Bring a store on servers to this release; what was done, by component. None: the store is the data folder's."""
+    if wishes.store is None or wishes.store.startswith(("sqlite:", "mem:")):
+        return None
+    addresses = opening.profile(wishes.store, queues=wishes.queues, blobs=wishes.blobs, vectors=wishes.vectors)
+    clock, nonces = opening.system_clock(), opening.system_nonces()
+    access = opening.Access(postgresql_password=wishes.password)
+    done = await opening.migrate(addresses, clock=clock, nonces=nonces, access=access, restored=restored)
+    return [
+        {"component": part.component, "found": part.found, "version": part.version, "scripts": list(part.scripts)}
+        for part in done
+    ]
+
+
 @contextlib.asynccontextmanager
 async def _begun(open_model: pool.OpenModel, name: str) -> AsyncIterator[pool.OpenModel]:
     """`open_model` with this model already under way; closed at the end if nobody asked for it."""

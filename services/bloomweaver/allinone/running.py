@@ -70,7 +70,9 @@ async def started(outside: Outside, data: folder.DataFolder) -> AsyncIterator[Ru
         webhook = webhook_application.service_of(ports)
         auditor = reconciler_worker.auditor_of(ports, reconciler)
         listed = catalogue.Catalogue(models, listing=outside.list_models)
-        around = application.Surroundings(recorder, _health(ports, parts), outside.sealer, listed, auditor)
+        around = application.Surroundings(
+            recorder, outside.tracer, _health(ports, parts), outside.sealer, listed, auditor
+        )
         app = application.create(ports, webhook, models, collections, around)
         # Not before the routes are made: the model is being compiled on another thread meanwhile.
         unusable = await pool.load_used(models, ports.registry)

@@ -46,7 +46,7 @@ def begin(
         queues=ports.queues,
         blobs=ports.blobs,
         nonces=ports.nonces,
-        encoder=loaded.batcher,
+        encoder=tracing.watched(loaded.batcher, stages.tracer, "embedder", ("encode",)),
         extraction=service.Extraction(parsing.parse, frozenset({parsing.PIPELINE_REVISION}), offload),
         deployment=ports.deployment,
     )
@@ -77,15 +77,10 @@ async def running(
     ):
         loaded = await models.load(model)
         pace = replace(PACE, visibility_seconds=visibility_seconds)
-        begin(parts, ports, watched(loaded, host.tracer), offload=offload, pace=pace)
+        begin(parts, ports, loaded, offload=offload, pace=pace)
         probes = health.probes_of(ports)
         host.health.watch(probes=probes, needed=("ledger", "queues", "blobs"), check=parts.obstacles)
         yield
-
-
-def watched(loaded: pool.Loaded, tracer: tracing.Tracer) -> pool.Loaded:
-    """The same model; embedding with it is a span."""
-    return replace(loaded, batcher=tracing.watched(loaded.batcher, tracer, "embedder", ("encode",)))
 
 
 class Unavailable:

@@ -36,7 +36,7 @@ class Stages:
         self._ports = ports
         self._metrics = metrics
         self._on_death = on_death
-        self._tracer = tracer
+        self.tracer = tracer
         self._drain_seconds = drain_seconds
         self._stopping = asyncio.Event()
         self._consumers: dict[str, consumer.Consumer] = {}
@@ -105,7 +105,7 @@ class Stages:
                 worker=worker,
                 pace=pace,
                 on_trouble=lambda reason: self._metrics.count_failure(stage, str(reason)),
-                tracer=self._tracer,
+                tracer=self.tracer,
             )
             self._consumers[queue] = loop
             await loop.run()

@@ -91,7 +91,8 @@ class Together:
     def settled(self) -> bool:
         counts = self.call("webhook", "GET", "/v1/status")["counts"]
         waiting = sum(counts.get(state, 0) for state in ("pending", "indexing", "updating"))
-        return waiting == 0 and counts["searchable"] == len(self.texts)
+        searchable: int = counts["searchable"]
+        return waiting == 0 and searchable == len(self.texts)
 
 
 @pytest.fixture(params=["postgresql"])
