@@ -7,9 +7,10 @@ version, whether they were brought to it now or only found so; nothing here live
 import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from bloomweaver.adapters.blobs import postgresql as blobs
-from bloomweaver.adapters.engines.postgresql import addresses, engine, migrations
+from bloomweaver.adapters.engines.postgresql import engine, migrations
 from bloomweaver.adapters.history import postgresql as histories
 from bloomweaver.adapters.ledger import postgresql as ledgers
 from bloomweaver.adapters.ledger import postgresql_healing as healers
@@ -17,6 +18,9 @@ from bloomweaver.adapters.queues import postgresql as queues
 from bloomweaver.adapters.registry import postgresql as registries
 from bloomweaver.adapters.vectors import postgresql as vectors
 from bloomweaver.ports import clock as clocks
+
+if TYPE_CHECKING:
+    from bloomweaver.adapters import opening
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +36,10 @@ class Carried:
 class Servers:
     """The databases that are open, by URL."""
 
-    def __init__(
-        self,
-        stack: contextlib.AsyncExitStack,
-        *,
-        nonces: clocks.Nonces,
-        password: addresses.Password,
-        migrates: bool,
-    ) -> None:
+    def __init__(self, stack: contextlib.AsyncExitStack, *, nonces: clocks.Nonces, access: "opening.Access") -> None:
         self._stack = stack
         self._nonces = nonces
-        self._password = password
-        self._migrates = migrates
+        self._access = access
         self._open: dict[str, engine.Engine] = {}
 
     async def database(self, url: str) -> Carried:
@@ -80,6 +76,7 @@ class Servers:
 
     async def _of(self, url: str) -> engine.Engine:
         if url not in self._open:
-            opening = engine.open_engine(url, nonces=self._nonces, password=self._password, migrates=self._migrates)
-            self._open[url] = await self._stack.enter_async_context(opening)
+            password, migrates = self._access.postgresql_password, self._access.migrates
+            connecting = engine.open_engine(url, nonces=self._nonces, password=password, migrates=migrates)
+            self._open[url] = await self._stack.enter_async_context(connecting)
         return self._open[url]

@@ -45,6 +45,11 @@ async def create_tenant_key(
     }
 
 
+async def migrate_servers(settings: "dev_settings.DevSettings", *, restored: bool) -> list[dict[str, Any]] | None:
+    """What was done where the store is on servers; None where it is the data folder's."""
+    return await main.migrate(settings, restored=restored)
+
+
 async def migrate(data: Path, settings: "dev_settings.DevSettings", *, restored: bool) -> dict[str, Any] | None:
     """Opening migrates. After a restore: a new epoch, then an audit that repairs; gives what the audit found."""
     idle = settings.model_copy(update={"workers": False})

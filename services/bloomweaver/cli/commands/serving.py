@@ -1,4 +1,4 @@
-"""`bloomweaver dev`: the whole service in this process. `bloomweaver migrate`: the data folder, without serving."""
+"""`bloomweaver dev`: the whole service in this process. `bloomweaver migrate`: the store, without serving."""
 
 import asyncio
 import contextlib
@@ -161,9 +161,10 @@ def migrate(
     as_json: options.AsJson = False,
     data: options.Data = None,
 ) -> None:
-    """Bring the data folder to this release.
+    """Bring the store to this release.
 
-    Starting `dev` does so as well, without --restored.
+    That is the data folder, or the servers that BLOOMWEAVER_STORE names. Starting `dev` does so as well, without
+    --restored. Services only check, and say what is to be done.
     """
     from bloomweaver.cli import inprocess
     from bloomweaver.cli.commands import inspecting
@@ -171,8 +172,20 @@ def migrate(
     around = surroundings.of(context)
     display = screen.Screen(as_json=as_json)
     settings = settings_of(around.variables)
-    found = surroundings.run(inprocess.migrate(around.data(data), settings, restored=restored))
-    display.json({"migrated": True, "restored": restored, "audit": found})
-    display.show(f"{around.data(data)} belongs to this release.")
+    components = surroundings.run(inprocess.migrate_servers(settings, restored=restored))
+    found, where = None, "The store"
+    if components is None:
+        where = str(around.data(data))
+        found = surroundings.run(inprocess.migrate(around.data(data), settings, restored=restored))
+    display.json({"migrated": True, "restored": restored, "audit": found, "components": components or []})
+    display.show(*(_migrated_line(**component) for component in components or []))
+    display.show(f"{where} belongs to this release.")
     if found is not None:
         display.show(*inspecting.audit_lines(found, repair=True))
+    elif restored:
+        display.show("A new epoch has begun. Start the services, then run: bloomweaver audit --repair")
+
+
+def _migrated_line(*, component: str, found: int, version: int, scripts: list[str]) -> str:
+    did = f"{found} to {version}: {', '.join(scripts)}" if scripts else f"{version}, nothing to do"
+    return f"{component:<8} schema {did}"

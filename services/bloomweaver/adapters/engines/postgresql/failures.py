@@ -85,5 +85,5 @@ def _first_line(error: psycopg.Error) -> str:
     if error.diag.message_primary:
         return error.diag.message_primary
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = [line for line in lines if "FATAL:" in line] or lines[:1] or [type(error).__name__]
-    return told[-1].rstrip(".")
+    told = [line.partition("FATAL:")[2].strip() for line in lines if "FATAL:" in line]
+    return (told or lines[:1] or [type(error).__name__])[-1].rstrip(".")
