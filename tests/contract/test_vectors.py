@@ -67,7 +67,7 @@ class TestPostgresql(contract.VectorsContract):
             async def open_one():
                 opening = postgresql_engine.open_engine(postgresql_store_url, nonces=clock.SystemNonces())
                 store = postgresql.PostgresqlVectors(
-                    await stack.enter_async_context(opening), exact_bytes=self.exact_bytes
+                    await stack.enter_async_context(opening), exact_bytes=self.exact_bytes, calm_seconds=0.0
                 )
                 stack.push_async_callback(store.aclose)
                 return store

@@ -77,13 +77,20 @@ class _Found(NamedTuple):
 
 
 class PostgresqlVectors:
-    """exact_bytes: up to this size a namespace's table is scanned. Close it: it may be making an index."""
+    """exact_bytes: up to this size a namespace's table is scanned. Beyond it gets an index, when it has been calm for
+    `calm_seconds`. Close it: it may be making one."""
 
     capabilities = vectors.Capabilities(read_barrier=True, list_ids=True, filters=True, max_batch=1000)
 
-    def __init__(self, engine: engines.Engine, *, exact_bytes: int = postgresql_tables.EXACT_BYTES) -> None:
+    def __init__(
+        self,
+        engine: engines.Engine,
+        *,
+        exact_bytes: int = postgresql_tables.EXACT_BYTES,
+        calm_seconds: float = postgresql_tables.CALM_SECONDS,
+    ) -> None:
         self._engine = engine
-        self._tables = postgresql_tables.Tables(engine, exact_bytes=exact_bytes)
+        self._tables = postgresql_tables.Tables(engine, exact_bytes=exact_bytes, calm_seconds=calm_seconds)
         self._known: dict[str, _Namespace] = {}
 
     async def aclose(self) -> None:

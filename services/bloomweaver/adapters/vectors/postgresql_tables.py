@@ -20,6 +20,9 @@ EXACT_BYTES = 32 * 1024 * 1024
 
 MOST_INDEXED_DIMENSIONS = 2000
 PLAIN_DIMENSIONS = 1900
+CALM_SECONDS, CALM_GROWTH = 10.0, 1.1
+"""A table that grew by no more than a tenth within that time is not being filled just now."""
+
 LOOKED_AFTER_RECORDS = 500
 """After so many records that this process wrote to a table it looks at its size; after the first one too."""
 
@@ -44,8 +47,9 @@ _SIZE = (
 class Tables:
     """See the module's docstring."""
 
-    def __init__(self, engine: engines.Engine, *, exact_bytes: int) -> None:
+    def __init__(self, engine: engines.Engine, *, exact_bytes: int, calm_seconds: float) -> None:
         self._engine = engine
+        self._calm_seconds = calm_seconds
         self._exact_bytes = exact_bytes
         self._oid: int | None = None
         self._written: Counter[str] = Counter()
@@ -106,11 +110,21 @@ class Tables:
             task.add_done_callback(lambda _: self._indexing.pop(table, None))
 
     async def _index_if_due(self, table: str) -> None:
-        """What goes wrong here is tried again after some more records."""
+        """What goes wrong here is tried again after some more records.
+
+        While much is being written it waits: what is there when the making begins is indexed ten times as fast as what
+        comes later.
+        """
+        seen_bytes = 0
         with contextlib.suppress(errors.TransientError, errors.ConfigurationError):
-            ((size_bytes, valid, dimension),) = await self._engine.fetch(_SIZE, {"table": table})
-            if size_bytes is None or valid or size_bytes < self._exact_bytes or dimension > MOST_INDEXED_DIMENSIONS:
-                return
+            while True:
+                ((size_bytes, valid, dimension),) = await self._engine.fetch(_SIZE, {"table": table})
+                if size_bytes is None or valid or size_bytes < self._exact_bytes or dimension > MOST_INDEXED_DIMENSIONS:
+                    return
+                if size_bytes <= CALM_GROWTH * seen_bytes or not self._calm_seconds:
+                    break
+                seen_bytes = size_bytes
+                await asyncio.sleep(self._calm_seconds)
             await self._index(table)
 
     async def _index(self, table: str) -> None:
