@@ -15,7 +15,6 @@ from bloomweaver.domain.reasons import Reason
 SCHEMES = ("postgresql", "postgres")
 DEFAULT_SCHEMA = "bloomweaver"
 DEFAULT_POOL = 10
-CONNECT_SECONDS = 10
 STATEMENT_SECONDS = 60
 LOCK_SECONDS = 15
 IDLE_TRANSACTION_SECONDS = 60
@@ -23,6 +22,16 @@ PREPARED_AFTER = 2
 """Executions of a statement after which the server keeps it parsed."""
 
 _SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+# Only the primary is connected to, also after a failover; a server that falls silent is given up after 30 s.
+_DEFAULTS = {
+    "application_name": "bloomweaver",
+    "connect_timeout": "10",
+    "target_session_attrs": "read-write",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "4",
+    "tcp_user_timeout": "30000",
+}
 _OURS = frozenset({"schema", "pool"})
 _LIBPQ = frozenset(
     {
@@ -99,9 +108,7 @@ def parse(url: str) -> Address:
             raise _wrong(f"The database address has an unknown parameter {name!r}. Known are {known}.")
     ours = {name: value for name, value in given if name in _OURS}
     theirs = [(name, value) for name, value in given if name in _LIBPQ]
-    for name, default in (("application_name", "bloomweaver"), ("connect_timeout", str(CONNECT_SECONDS))):
-        if name not in dict(theirs):
-            theirs.append((name, default))
+    theirs += [(name, value) for name, value in _DEFAULTS.items() if name not in dict(theirs)]
     query = urllib.parse.urlencode(theirs, quote_via=urllib.parse.quote)
     shown = urllib.parse.urlunsplit((SCHEMES[0], parts.netloc, parts.path, "", ""))
     target = urllib.parse.urlunsplit((SCHEMES[0], parts.netloc, parts.path, query, ""))

@@ -46,7 +46,7 @@ def is_lost(error: psycopg.Error) -> bool:
 
 def translated(error: psycopg.Error, *, place: str) -> errors.BloomWeaverError | None:
     """What a caller should see instead, or None where the error is our own fault."""
-    if isinstance(error, psycopg.errors.LockNotAvailable | psycopg.errors.DeadlockDetected):
+    if isinstance(error, psycopg.errors.LockNotAvailable) or is_undone(error):
         detail = f"Other transactions hold locks in {place}."
         return errors.TransientError(Reason.DATABASE_LOCKED, detail, retry_after_seconds=LOCK_RETRY_SECONDS)
     if isinstance(error, psycopg.errors.DiskFull):
@@ -54,11 +54,17 @@ def translated(error: psycopg.Error, *, place: str) -> errors.BloomWeaverError |
         return errors.TransientError(Reason.DISK_FULL, detail, retry_after_seconds=FULL_RETRY_SECONDS)
     if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.InvalidSchemaName):
         return _wrong(f"The database {place} lacks our tables: {_first_line(error)}. {_MIGRATE}")
+    if isinstance(error, psycopg.errors.FeatureNotSupported | psycopg.errors.UndefinedFile):
+        advice = "Install pgvector 0.8 or later on the server, or name another store in BLOOMWEAVER_VECTORS"
+        return _wrong(f"The database {place} cannot hold vectors: {_first_line(error)}. {advice}.")
+    if isinstance(error, psycopg.errors.InsufficientPrivilege) and "extension" in _first_line(error):
+        advice = "Have a superuser run CREATE EXTENSION vector in that database"
+        return _wrong(f"The database {place} does not let us: {_first_line(error)}. {advice}.")
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
         return _wrong(f"The database {place} does not let us: {_first_line(error)}. Grant it to the user.")
     if isinstance(error, psycopg.errors.InvalidCatalogName | psycopg.errors.InvalidAuthorizationSpecification):
         return _credentials(f"The database {place} refuses us: {_first_line(error)}.")
-    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+    if isinstance(error, psycopg.errors.ReadOnlySqlTransaction | psycopg.OperationalError | psycopg.InterfaceError):
         return _away(error, place=place)
     return None
 

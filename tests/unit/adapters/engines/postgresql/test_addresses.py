@@ -8,9 +8,8 @@ def test_an_address_says_where_and_as_whom():
     address = addresses.parse("postgresql://app@db.example:5433/bloom?sslmode=verify-full&schema=eu&pool=20")
     assert address.shown == "postgresql://app@db.example:5433/bloom"
     assert (address.schema, address.connections) == ("eu", 20)
-    assert address.url == (
-        "postgresql://app@db.example:5433/bloom?sslmode=verify-full&application_name=bloomweaver&connect_timeout=10"
-    )
+    assert address.url.startswith("postgresql://app@db.example:5433/bloom?sslmode=verify-full&")
+    assert "schema" not in address.url
 
 
 def test_what_is_not_said_has_a_default():
@@ -18,8 +17,16 @@ def test_what_is_not_said_has_a_default():
     assert (address.schema, address.connections) == ("bloomweaver", 10)
 
 
+def test_only_a_primary_is_connected_to_and_nothing_is_waited_for_for_ever():
+    url = addresses.parse("postgresql://h/d").url
+    for setting in ("target_session_attrs=read-write", "connect_timeout=10", "tcp_user_timeout=30000"):
+        assert setting in url
+
+
 def test_a_parameter_of_the_address_wins_over_ours():
-    assert "connect_timeout=3" in addresses.parse("postgresql://h/d?connect_timeout=3").url
+    url = addresses.parse("postgresql://h/d?connect_timeout=3").url
+    assert "connect_timeout=3" in url
+    assert "connect_timeout=10" not in url
 
 
 def test_every_connection_has_its_time_outs_and_its_schema():

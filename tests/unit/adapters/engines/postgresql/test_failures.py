@@ -13,7 +13,9 @@ PLACE = "postgresql://app@h/d"
     ("error", "kind", "reason"),
     [
         (psycopg.errors.LockNotAvailable("x"), errors.TransientError, Reason.DATABASE_LOCKED),
+        (psycopg.errors.SerializationFailure("x"), errors.TransientError, Reason.DATABASE_LOCKED),
         (psycopg.errors.DiskFull("x"), errors.TransientError, Reason.DISK_FULL),
+        (psycopg.errors.ReadOnlySqlTransaction("x"), errors.TransientError, Reason.LEDGER_UNAVAILABLE),
         (psycopg.errors.QueryCanceled("x"), errors.TransientError, Reason.LEDGER_UNAVAILABLE),
         (psycopg.OperationalError("gone"), errors.TransientError, Reason.LEDGER_UNAVAILABLE),
         (psycopg.InterfaceError("closed"), errors.TransientError, Reason.LEDGER_UNAVAILABLE),

@@ -4,6 +4,9 @@ DO $$ BEGIN
     IF NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'vector') THEN
         CREATE EXTENSION vector SCHEMA public;
     END IF;
+    IF (SELECT string_to_array(extversion, '.')::int[] < '{0,8}' FROM pg_extension WHERE extname = 'vector') THEN
+        RAISE feature_not_supported USING MESSAGE = 'the extension vector is older than 0.8';
+    END IF;
 END $$;
 
 CREATE TABLE vector_namespace (
