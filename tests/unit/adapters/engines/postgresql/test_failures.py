@@ -36,6 +36,20 @@ def test_what_somebody_can_act_on_is_told_in_our_words(error, kind, reason):
     assert PLACE in told.detail
 
 
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (psycopg.errors.FeatureNotSupported('extension "vector" is not available'), "Install pgvector 0.8"),
+        (psycopg.errors.InsufficientPrivilege('permission denied to create extension "vector"'), "Have a superuser"),
+        (psycopg.errors.InsufficientPrivilege("permission denied for table document"), "Grant it"),
+    ],
+)
+def test_what_a_server_lacks_for_vectors_is_told_with_what_to_do(error, advice):
+    told = failures.translated(error, place=PLACE)
+    assert isinstance(told, errors.ConfigurationError)
+    assert advice in told.detail
+
+
 def test_a_mistake_of_ours_is_not_hidden():
     for error in (psycopg.errors.SyntaxError("x"), psycopg.errors.NotNullViolation("x")):
         assert failures.translated(error, place=PLACE) is None
