@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from bloomweaver.adapters import clock as clocks
+from bloomweaver.adapters.engines.aws import addresses
 from bloomweaver.adapters.engines.dynamodb import engine
 from bloomweaver.adapters.history import dynamodb as histories
 from bloomweaver.adapters.ledger import dynamodb as ledgers
@@ -30,16 +31,32 @@ def address(server_url: str) -> str:
     return f"dynamodb://contract-{next(_NUMBERS)}?region=eu-central-1&endpoint={server_url}"
 
 
+def parsed(table: str) -> addresses.Address:
+    """The address of a table, as far as making it needs it."""
+    return addresses.parse(f"dynamodb://{table}", shape=engine.SHAPE)
+
+
+def on(made: engine.Engine) -> Database:
+    """The ports on an engine."""
+    return Database(
+        ledgers.DynamodbLedger(made),
+        healers.DynamodbHealing(made),
+        registries.DynamodbRegistry(made),
+        histories.DynamodbHistory(made),
+        made,
+    )
+
+
+def beside(database: Database, table: str) -> engine.Engine:
+    """The same client for another table."""
+    there = database.engine
+    return engine.Engine(there.calls, table, clock=there.clock, nonces=there.nonces)
+
+
 @contextlib.asynccontextmanager
-async def opened(url: str, time: manual_clocks.ManualClock) -> AsyncIterator[Database]:
+async def opened(url: str, time: manual_clocks.ManualClock, *, migrates: bool = True) -> AsyncIterator[Database]:
     opening = engine.open_engine(
-        url, clock=time, system=clocks.SystemClock(), nonces=clocks.SystemNonces(), migrates=True
+        url, clock=time, system=clocks.SystemClock(), nonces=clocks.SystemNonces(), migrates=migrates
     )
     async with opening as made:
-        yield Database(
-            ledgers.DynamodbLedger(made),
-            healers.DynamodbHealing(made),
-            registries.DynamodbRegistry(made),
-            histories.DynamodbHistory(made),
-            made,
-        )
+        yield on(made)

@@ -19,6 +19,9 @@ from bloomweaver.ports import clock as clocks
 
 SHAPE = "dynamodb://table?region=eu-central-1"
 CALL_SECONDS = 10.0
+ANSWER_SECONDS = 3.0
+"""An answer that is later than that is taken for lost, and asked for again within the call's seconds."""
+
 ATTEMPTS = 4
 DECISIONS = 40
 """How often a decision is taken anew because others were in the way."""
@@ -323,7 +326,13 @@ async def open_engine(
     if address.path:
         raise addresses.refused(url, f"write {SHAPE}")
     what = f"The DynamoDB table {address.host}"
-    opening = clients.open_calls("dynamodb", address.access, what=what, unavailable=Reason.LEDGER_UNAVAILABLE)
+    opening = clients.open_calls(
+        "dynamodb",
+        address.access,
+        what=what,
+        unavailable=Reason.LEDGER_UNAVAILABLE,
+        read_seconds=ANSWER_SECONDS,
+    )
     async with opening as calls:
         made = Engine(calls, address.host, clock=clock or timing.ServiceClock(system), nonces=nonces)
         await tables.ready(made, address, migrates=migrates)
