@@ -89,6 +89,13 @@ async def refused(opening, *answers, **settings):
 async def test_a_bucket_of_another_region_is_named_with_its_region(opening):
     error = await refused(opening, listing(), Answer(headers={"x-amz-bucket-region": "eu-west-1"}))
     assert error.detail == "The bucket bucket is in eu-west-1, not in us-east-1. Write s3://bucket/…?region=eu-west-1."
+    assert await refused(opening, listing(), Answer(403, headers={"x-amz-bucket-region": "eu-west-1"})) is not None
+
+
+async def test_credentials_that_may_list_one_prefix_only_are_enough(opening):
+    for told in ({}, {"x-amz-bucket-region": "us-east-1"}):
+        async with opening(ScriptedS3(listing(), Answer(403, headers=told), listing())) as blobs:
+            assert [blob.key async for blob in blobs.list("")] == ["dep/a"]
 
 
 async def test_a_bucket_of_another_account_is_named(opening):

@@ -143,13 +143,21 @@ class S3Blobs:
             try:
                 page = self._request | {"Prefix": self._prefix, "MaxKeys": 1}
                 await self._calls.call("list_objects_v2", page, expected=("NoSuchBucket", "AccessDenied"))
-                told = await self._calls.call("head_bucket", self._request)
             except failures.Refused as refused:
                 raise self._unusable(refused) from refused
-            actual = told.get("BucketRegion") or region
+            actual = await self._actual_region() or region
             if actual != region:
                 detail = f"The bucket {bucket} is in {actual}, not in {region}. Write s3://{bucket}/…?region={actual}."
                 raise errors.ConfigurationError(Reason.INVALID_CONFIGURATION, detail)
+
+    async def _actual_region(self) -> str | None:
+        """Where the bucket is. S3 says so too where it says no, to credentials that may list one prefix only."""
+        try:
+            told: Mapping[str, Any] = await self._calls.call("head_bucket", self._request, expected=("403",))
+        except failures.Refused as refused:
+            told = refused.response
+        region = told["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region")
+        return None if region is None else str(region)
 
     def _unusable(self, refused: failures.Refused) -> errors.ConfigurationError:
         bucket, owner = self._request["Bucket"], self._request.get("ExpectedBucketOwner")
