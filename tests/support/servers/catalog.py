@@ -7,7 +7,7 @@ from typing import Any, Protocol, cast
 
 from tests.support.servers import processes
 
-MODULES = ("postgresql", "dynamodb", "elasticmq", "versitygw", "opensearch", "chroma")
+MODULES = ("postgresql", "dynamodb", "elasticmq", "versitygw", "opensearch", "chroma", "valkey")
 
 
 class Module(Protocol):

@@ -107,6 +107,13 @@ def postgresql_stores(postgresql_databases) -> Stores:
     return functools.partial(postgresql_databases.migrated, _migrate, schema="bloomweaver")
 
 
+@pytest.fixture(scope="session")
+def valkey_server() -> Iterator[processes.Server]:
+    """A test uses keys of its own."""
+    with session("valkey") as server:
+        yield server
+
+
 @pytest.fixture
 def postgresql_store_url(postgresql_stores: Stores) -> Iterator[str]:
     """One of these."""

@@ -8,8 +8,9 @@ import pathlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, TypeGuard
 
-from bloomweaver.adapters.vectors import addresses, facets
+from bloomweaver.adapters.engines import addresses
 from bloomweaver.adapters.vectors import chroma_engines as engines
+from bloomweaver.adapters.vectors import facets
 from bloomweaver.adapters.vectors import records as checks
 from bloomweaver.domain import filters
 from bloomweaver.ports import vectors

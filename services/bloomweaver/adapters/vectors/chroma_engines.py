@@ -14,7 +14,7 @@ import urllib.parse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
-from bloomweaver.adapters.vectors import addresses
+from bloomweaver.adapters.engines import addresses
 from bloomweaver.domain import errors
 from bloomweaver.domain.reasons import Reason
 

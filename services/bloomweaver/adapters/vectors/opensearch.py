@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bloomweaver.adapters.vectors import addresses
+from bloomweaver.adapters.engines import addresses
 from bloomweaver.adapters.vectors import opensearch_connection as connections
 from bloomweaver.adapters.vectors import opensearch_documents as documents
 from bloomweaver.adapters.vectors import records as checks

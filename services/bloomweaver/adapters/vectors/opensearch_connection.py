@@ -13,7 +13,7 @@ import ssl
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from bloomweaver.adapters.vectors import addresses
+from bloomweaver.adapters.engines import addresses
 from bloomweaver.domain import errors
 from bloomweaver.domain.reasons import Reason
 

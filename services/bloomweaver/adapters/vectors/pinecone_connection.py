@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
-from bloomweaver.adapters.vectors import addresses
+from bloomweaver.adapters.engines import addresses
 from bloomweaver.domain import errors
 from bloomweaver.domain.reasons import Reason
 

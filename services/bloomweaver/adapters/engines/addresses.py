@@ -1,4 +1,4 @@
-"""What the URLs of vector stores have in common: options behind `?`, and files that hold what no URL may.
+"""What the URLs of vector stores and caches have in common: options behind `?`, and files that hold what no URL may.
 
 Invariant: a URL never holds a credential; it names the file that does.
 """
@@ -28,7 +28,7 @@ def parse(url: str, *, known: Collection[str]) -> Parts:
     split = urllib.parse.urlsplit(url)
     shown = url.partition("?")[0].rpartition("@")[2]
     if split.username is not None or split.password is not None:
-        raise refused(f"The address of vectors at {shown} holds a credential. Put it into a file, and name the file.")
+        raise refused(f"The address {shown} holds a credential. Put it into a file, and name the file.")
     pairs = urllib.parse.parse_qsl(split.query, keep_blank_values=True)
     options = dict(pairs)
     if len(options) < len(pairs) or not set(options) <= set(known):

@@ -1,0 +1,29 @@
+"""The cache: a place that may forget anything at any time. Nothing may depend on it being there, or being right.
+
+Guarantees: no call raises a BloomWeaverError or takes longer than a moment, whatever the cache's server does; a value
+that comes back is whole and as it was put, and not older than its seconds. It holds candidates and embeddings, never
+what a search shows (R14); keys begin with whose they are.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+
+class Cache(Protocol):
+    """Keys are text, values bytes; a value too large is not kept."""
+
+    async def get(self, keys: Sequence[str]) -> list[bytes | None]:
+        """The values, None for what is not there, in the keys' order."""
+        ...
+
+    async def put(self, values: Mapping[str, bytes], *, seconds: float) -> None:
+        """Keep values for so long, if they can be kept."""
+        ...
+
+    async def raise_to(self, key: str, number: int, *, seconds: float) -> None:
+        """Keep the greater of a key's number and this one, as decimal digits; two callers at once leave the greater."""
+        ...
+
+    async def forget(self, keys: Sequence[str]) -> None:
+        """Remove, if it can be reached."""
+        ...
