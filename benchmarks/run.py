@@ -20,8 +20,8 @@ from benchmarks import report
 
 ROOT = pathlib.Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reference" / "benchmarks.md"
-TABLE = ("accepts", "pipeline", "edit", "deletes", "freshness", "startup", "memory", "simulation")
-PARTS = ("ledger", "queues", "vectors", "embedding", "splitting")
+TABLE = ("accepts", "pipeline", "edit", "deletes", "freshness", "startup", "processes", "memory", "simulation")
+PARTS = ("ledger", "queues", "sqs", "vectors", "embedding", "splitting")
 
 INTRODUCTION = """# Benchmarks
 
