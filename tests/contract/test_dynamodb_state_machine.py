@@ -38,7 +38,7 @@ class DynamodbMachine(machines.LedgerMachine):
         counted = {state: number for state, number in self.run(self.world.ledger.counts("acme")).items() if number}
         if counted != collections.Counter(State(item["state"]["S"]) for item in rows):
             found.append(("miscounted", counted))
-        return found + self.run(self.strays(rows))
+        return [*found, *self.run(self.strays(rows))]
 
     async def rows(self) -> list[stored.Item]:
         return [item async for item in scanning.ordered(self.database.engine, self.world.collection.uid)]

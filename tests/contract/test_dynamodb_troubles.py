@@ -1,4 +1,4 @@
-"""What DynamoDB does to its clients and the contracts do not show: lost answers, throttling, lagging indexes, limits."""
+"""What DynamoDB does to its clients and the contracts do not show: lost answers, throttling, lagging indexes."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bloomweaver.adapters import clock as clocks
 from bloomweaver.adapters.engines.aws import addresses
-from bloomweaver.adapters.engines.dynamodb import engine
+from bloomweaver.adapters.engines.dynamodb import engine, tables
 from bloomweaver.adapters.history import dynamodb as histories
 from bloomweaver.adapters.ledger import dynamodb as ledgers
 from bloomweaver.adapters.ledger import dynamodb_healing as healers
@@ -33,7 +33,7 @@ def address(server_url: str) -> str:
 
 def parsed(table: str) -> addresses.Address:
     """The address of a table, as far as making it needs it."""
-    return addresses.parse(f"dynamodb://{table}", shape=engine.SHAPE)
+    return addresses.parse(f"dynamodb://{table}", shape=tables.SHAPE)
 
 
 def on(made: engine.Engine) -> Database:
@@ -55,7 +55,7 @@ def beside(database: Database, table: str) -> engine.Engine:
 
 @contextlib.asynccontextmanager
 async def opened(url: str, time: manual_clocks.ManualClock, *, migrates: bool = True) -> AsyncIterator[Database]:
-    opening = engine.open_engine(
+    opening = tables.open_engine(
         url, clock=time, system=clocks.SystemClock(), nonces=clocks.SystemNonces(), migrates=migrates
     )
     async with opening as made:

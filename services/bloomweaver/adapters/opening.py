@@ -8,25 +8,37 @@ credentials.
 import asyncio
 import contextlib
 import pathlib
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-from bloomweaver.adapters import places
-from bloomweaver.domain import errors, models
-from bloomweaver.domain.reasons import Reason
-from bloomweaver.ports import blobs, clock, embedders, healing, history, ledger, opened, queues, registry, vectors
+from bloomweaver.adapters import opening_servers, places
+from bloomweaver.domain import models
+from bloomweaver.ports import (
+    blobs,
+    caches,
+    clock,
+    embedders,
+    healing,
+    history,
+    ledger,
+    opened,
+    queues,
+    registry,
+    vectors,
+)
 
 if TYPE_CHECKING:
     from bloomweaver.adapters import opening_postgresql
+    from bloomweaver.adapters.engines.dynamodb import tables
     from bloomweaver.adapters.engines.postgresql import migrations
     from bloomweaver.adapters.engines.sqlite import engine
 
-DATABASES = ("mem", "sqlite", "postgresql")
+DATABASES = ("mem", "sqlite", "postgresql", "dynamodb")
 QUEUES = ("mem", "sqlite", "postgresql", "sqs")
 BLOBS = ("mem", "file", "postgresql", "s3")
 VECTORS = ("mem", "sqlite", "postgresql", "pinecone", "opensearch", "chroma")
-STORES = ("mem", "sqlite", "postgresql")
+STORES = ("mem", "sqlite", "postgresql", "dynamodb")
 BLOBS_FOLDER = "blobs"
 
 
@@ -36,10 +48,6 @@ class Recorder(Protocol):
     def count_receive(self, queue: str, outcome: str) -> None: ...
     def set_queue(self, queue: str, *, messages: Mapping[str, int], oldest_age_seconds: float) -> None: ...
     def observe_store(self, backend: str, op: str, *, outcome: str, seconds: float) -> None: ...
-
-
-class _VectorServer(vectors.Vectors, Protocol):
-    async def aclose(self) -> None: ...
 
 
 class Sealer(Protocol):
@@ -61,12 +69,13 @@ class Database:
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """Every port that keeps something."""
+    """Every port that keeps something. cache: None where there is none."""
 
     database: Database
     queues: queues.Queues
     blobs: blobs.Blobs
     vectors: vectors.Vectors
+    cache: caches.Cache | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +104,7 @@ def profile(
     store: str, *, queues: str | None = None, blobs: str | None = None, vectors: str | None = None
 ) -> Addresses:
     """What one URL for everything (BLOOMWEAVER_STORE) means for each port; a port's own URL wins."""
-    scheme = _scheme(store, known=STORES, what="store")
+    scheme = places.scheme(store, known=STORES, what="store")
     kept = (places.sqlite_path(store).parent / BLOBS_FOLDER).as_uri() if scheme == "sqlite" else store
     return Addresses(database=store, queues=queues or store, blobs=blobs or kept, vectors=vectors or store)
 
@@ -165,13 +174,17 @@ async def all_ports(store: Store, *, clock: clock.Clock, nonces: clock.Nonces) -
 
 async def migrate(
     addresses: Addresses, *, clock: clock.Clock, nonces: clock.Nonces, access: Access, restored: bool
-) -> "Sequence[migrations.Migrated]":
-    """Bring what is on PostgreSQL servers to this release. restored: the database came from a backup."""
+) -> "Sequence[migrations.Migrated | tables.Migrated]":
+    """Bring what is on servers to this release. restored: the database came from a backup."""
     parts = zip(("ledger", "queues", "blobs", "vectors"), astuple(addresses), strict=True)
     ours = {component: url for component, url in parts if url.startswith("postgresql:")}
     async with contextlib.AsyncExitStack() as stack:
         engines = _Engines(stack, clock=clock, nonces=nonces, access=access)
-        done = await engines.postgresql.migrate(ours) if ours else []
+        done: list[migrations.Migrated | tables.Migrated] = [*(await engines.postgresql.migrate(ours) if ours else ())]
+        if addresses.database.startswith("dynamodb:"):
+            from bloomweaver.adapters import opening_dynamodb
+
+            done.append(await opening_dynamodb.migrate(addresses.database, clock=clock, nonces=nonces))
         if restored:
             await (await _database(addresses.database, engines)).registry.restored()
         return done
@@ -238,11 +251,18 @@ class _Engines:
             self._servers = opening_postgresql.Servers(self._stack, nonces=self._nonces, access=self._access)
         return self._servers
 
+    async def table(self, url: str) -> Database:
+        from bloomweaver.adapters import opening_dynamodb
+
+        migrates = self._access.migrates
+        opening = opening_dynamodb.open_ports(url, clock=self._clock, nonces=self._nonces, migrates=migrates)
+        return Database(*await self._stack.enter_async_context(opening))
+
     async def of(self, url: str) -> "engine.Engine":
         from bloomweaver.adapters.engines.sqlite import engine
 
         if url not in self._open:
-            if _scheme(url, known=DATABASES, what="database") == "sqlite":
+            if places.scheme(url, known=DATABASES, what="database") == "sqlite":
                 places.make_folder(places.sqlite_path(url).parent)
             opening = engine.open_engine(url, clock=self._clock, nonces=self._nonces)
             self._open[url] = await self._stack.enter_async_context(opening)
@@ -250,21 +270,15 @@ class _Engines:
 
 
 async def _database(url: str, engines: _Engines) -> Database:
-    if _scheme(url, known=DATABASES, what="database") == "postgresql":
+    scheme = places.scheme(url, known=DATABASES, what="database")
+    if scheme == "postgresql":
         carried = await engines.postgresql.database(url)
         return Database(carried.ledger, carried.healing, carried.registry, carried.history)
-    from bloomweaver.adapters.history import sqlite as histories
-    from bloomweaver.adapters.ledger import sqlite as ledgers
-    from bloomweaver.adapters.ledger import sqlite_healing as healers
-    from bloomweaver.adapters.registry import sqlite as registries
+    if scheme == "dynamodb":
+        return await engines.table(url)
+    from bloomweaver.adapters import opening_sqlite
 
-    opened = await engines.of(url)
-    return Database(
-        ledger=ledgers.SqliteLedger(opened),
-        healing=healers.SqliteHealing(opened),
-        registry=registries.SqliteRegistry(opened),
-        history=histories.SqliteHistory(opened),
-    )
+    return Database(*opening_sqlite.ports_on(await engines.of(url)))
 
 
 def _measured(store: Store, addresses: Addresses, recorder: Recorder, *, clock: clock.Clock) -> Store:
@@ -282,7 +296,7 @@ def _measured(store: Store, addresses: Addresses, recorder: Recorder, *, clock: 
 async def _queues(
     url: str, engines: _Engines, stack: contextlib.AsyncExitStack, *, clock: clock.Clock
 ) -> queues.Queues:
-    scheme = _scheme(url, known=QUEUES, what="queues")
+    scheme = places.scheme(url, known=QUEUES, what="queues")
     if scheme == "mem":
         from bloomweaver.adapters.queues import memory
 
@@ -299,7 +313,7 @@ async def _queues(
 
 
 async def _blobs(url: str, engines: _Engines, stack: contextlib.AsyncExitStack, *, clock: clock.Clock) -> blobs.Blobs:
-    scheme = _scheme(url, known=BLOBS, what="blobs")
+    scheme = places.scheme(url, known=BLOBS, what="blobs")
     if scheme == "mem":
         from bloomweaver.adapters.blobs import memory
 
@@ -318,14 +332,14 @@ async def _blobs(url: str, engines: _Engines, stack: contextlib.AsyncExitStack, 
 
 
 async def _vectors(url: str, engines: _Engines, stack: contextlib.AsyncExitStack) -> vectors.Vectors:
-    scheme = _scheme(url, known=VECTORS, what="vectors")
+    scheme = places.scheme(url, known=VECTORS, what="vectors")
     if scheme == "mem":
         from bloomweaver.adapters.vectors import memory
 
         return memory.MemoryVectors()
     if scheme == "postgresql":
         return await engines.postgresql.vectors(url)
-    if (server := await _vector_server(url)) is not None:
+    if (server := await opening_servers.vector_server(url)) is not None:
         stack.push_async_callback(server.aclose)
         return server
     from bloomweaver.adapters.vectors import sqlite
@@ -333,33 +347,6 @@ async def _vectors(url: str, engines: _Engines, stack: contextlib.AsyncExitStack
     opened = sqlite.SqliteVectors(await engines.of(url))
     stack.callback(opened.close)
     return opened
-
-
-async def _vector_server(url: str) -> "_VectorServer | None":
-    """A store for vectors alone; nothing is sent to it before its first use."""
-    scheme = url.partition("://")[0]
-    if scheme == "pinecone":
-        from bloomweaver.adapters.vectors import pinecone
-
-        return await pinecone.open_vectors(url)
-    if scheme == "opensearch":
-        from bloomweaver.adapters.vectors import opensearch
-
-        return await opensearch.open_vectors(url)
-    if scheme == "chroma":
-        from bloomweaver.adapters.vectors import chroma
-
-        return await chroma.open_vectors(url)
-    return None
-
-
-def _scheme(url: str, *, known: Iterable[str], what: str) -> str:
-    scheme, separator, _ = url.partition("://")
-    if not separator or scheme not in known:
-        names = ", ".join(f"{name}://" for name in known)
-        detail = f"{url!r} is no address for {what}. This release knows {names}."
-        raise errors.ConfigurationError(Reason.INVALID_CONFIGURATION, detail)
-    return scheme
 
 
 def system_clock() -> clock.Clock:

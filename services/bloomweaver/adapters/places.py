@@ -1,7 +1,8 @@
-"""Folders and files that URLs name."""
+"""What URLs name: a scheme, a folder, a file."""
 
 import pathlib
 import urllib.parse
+from collections.abc import Iterable
 
 from bloomweaver.domain import errors
 from bloomweaver.domain.reasons import Reason
@@ -29,3 +30,13 @@ def make_folder(folder: pathlib.Path) -> None:
     except OSError as error:
         detail = f"The folder {folder} cannot be made: {error.strerror}."
         raise errors.ConfigurationError(Reason.INVALID_CONFIGURATION, detail) from error
+
+
+def scheme(url: str, *, known: Iterable[str], what: str) -> str:
+    """The URL's scheme, which is one of those that are known."""
+    found, separator, _ = url.partition("://")
+    if not separator or found not in known:
+        names = ", ".join(f"{name}://" for name in known)
+        detail = f"{url!r} is no address for {what}. This release knows {names}."
+        raise errors.ConfigurationError(Reason.INVALID_CONFIGURATION, detail)
+    return found

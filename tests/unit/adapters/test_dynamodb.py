@@ -8,6 +8,7 @@ import pytest
 from bloomweaver.adapters.engines.dynamodb import documents, items, keys, sequences, timing
 from bloomweaver.domain import errors, identity
 from bloomweaver.domain.documents import (
+    Collection,
     Content,
     DocumentKey,
     Generation,
@@ -29,7 +30,7 @@ KEY = DocumentKey(CollectionUid("uid"), DocumentId("a/b#c ä"))
 
 
 def held(row: Row) -> documents.Held:
-    collection = world.Collection(KEY.collection_uid, world.TENANT, "c", Ordering.ARRIVAL, "", 1.0)
+    collection = Collection(KEY.collection_uid, world.TENANT, "c", Ordering.ARRIVAL, "", 1.0)
     stored = items.StoredCollection(collection, Generation(KEY.collection_uid, 3, world.A))
     return documents.begin(stored, items.Gate(7, 0), row)
 

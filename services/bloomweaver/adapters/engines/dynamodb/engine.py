@@ -11,17 +11,13 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from bloomweaver.adapters.engines.aws import addresses, clients, failures
+from bloomweaver.adapters.engines.aws import clients, failures
 from bloomweaver.adapters.engines.dynamodb import items, keys, sequences, timing
 from bloomweaver.domain import errors
 from bloomweaver.domain.reasons import Reason
 from bloomweaver.ports import clock as clocks
 
-SHAPE = "dynamodb://table?region=eu-central-1"
 CALL_SECONDS = 10.0
-ANSWER_SECONDS = 3.0
-"""An answer that is later than that is taken for lost, and asked for again within the call's seconds."""
-
 ATTEMPTS = 4
 DECISIONS = 40
 """How often a decision is taken anew because others were in the way."""
@@ -313,27 +309,3 @@ def _projection(only: Sequence[str]) -> Attributes:
         return {}
     names = {f"#{name}": name for name in ("pk", "sk", *only)}
     return {"ProjectionExpression": ", ".join(names), "ExpressionAttributeNames": names}
-
-
-@contextlib.asynccontextmanager
-async def open_engine(
-    url: str, *, clock: clocks.Clock | None, system: clocks.Clock, nonces: clocks.Nonces, migrates: bool
-) -> AsyncIterator[Engine]:
-    """clock: None takes the service's time. migrates: make the table where it is missing, instead of refusing."""
-    from bloomweaver.adapters.engines.dynamodb import tables
-
-    address = addresses.parse(url, shape=SHAPE, options=tables.OPTIONS)
-    if address.path:
-        raise addresses.refused(url, f"write {SHAPE}")
-    what = f"The DynamoDB table {address.host}"
-    opening = clients.open_calls(
-        "dynamodb",
-        address.access,
-        what=what,
-        unavailable=Reason.LEDGER_UNAVAILABLE,
-        read_seconds=ANSWER_SECONDS,
-    )
-    async with opening as calls:
-        made = Engine(calls, address.host, clock=clock or timing.ServiceClock(system), nonces=nonces)
-        await tables.ready(made, address, migrates=migrates)
-        yield made

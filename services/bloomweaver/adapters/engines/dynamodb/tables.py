@@ -5,18 +5,26 @@ is read from it.
 """
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any, Final
 
-from bloomweaver.adapters.engines.aws import addresses, failures
+from bloomweaver.adapters.engines.aws import addresses, clients, failures
 from bloomweaver.adapters.engines.dynamodb import engine as engines
-from bloomweaver.adapters.engines.dynamodb import items, keys
+from bloomweaver.adapters.engines.dynamodb import items, keys, timing
 from bloomweaver.domain import errors
 from bloomweaver.domain.reasons import Reason
+from bloomweaver.ports import clock as clocks
 
+SHAPE: Final = "dynamodb://table?region=eu-central-1"
 OPTIONS: Final = ("kms_key",)
 """What a URL may say beside the access. kms_key: the customer's key that a table is made with."""
 
 SCHEMA: Final = 1
+ANSWER_SECONDS = 3.0
+"""An answer that is later than that is taken for lost, and asked for again within the call's seconds."""
+
 MADE_WITHIN_SECONDS = 120.0
 EXPIRES: Final = "expires"
 
@@ -25,10 +33,53 @@ _KINDS = {"pk": "S", "sk": "S"} | {
 }
 
 
-async def ready(engine: "engines.Engine", address: addresses.Address, *, migrates: bool) -> None:
+@dataclass(frozen=True, slots=True)
+class Migrated:
+    """What a migration did. found: the version before; scripts: what was made."""
+
+    component: str
+    found: int
+    version: int
+    scripts: tuple[str, ...]
+
+
+@contextlib.asynccontextmanager
+async def open_engine(
+    url: str, *, clock: clocks.Clock | None, system: clocks.Clock, nonces: clocks.Nonces, migrates: bool
+) -> AsyncIterator[engines.Engine]:
+    """clock: None takes the service's time. migrates: make the table where it is missing, instead of refusing."""
+    async with _connected(url, clock=clock or timing.ServiceClock(system), nonces=nonces) as (engine, address):
+        await ready(engine, address, migrates=migrates)
+        yield engine
+
+
+async def migrated(url: str, *, system: clocks.Clock, nonces: clocks.Nonces) -> Migrated:
+    """Bring the table to this release; what was done."""
+    async with _connected(url, clock=timing.ServiceClock(system), nonces=nonces) as (engine, address):
+        return await ready(engine, address, migrates=True)
+
+
+@contextlib.asynccontextmanager
+async def _connected(
+    url: str, *, clock: timing.ServiceClock | clocks.Clock, nonces: clocks.Nonces
+) -> AsyncIterator[tuple[engines.Engine, addresses.Address]]:
+    address = addresses.parse(url, shape=SHAPE, options=OPTIONS)
+    if address.path:
+        raise addresses.refused(url, f"write {SHAPE}")
+    opening = clients.open_calls(
+        "dynamodb",
+        address.access,
+        what=f"The DynamoDB table {address.host}",
+        unavailable=Reason.LEDGER_UNAVAILABLE,
+        read_seconds=ANSWER_SECONDS,
+    )
+    async with opening as calls:
+        yield engines.Engine(calls, address.host, clock=clock, nonces=nonces), address
+
+
+async def ready(engine: engines.Engine, address: addresses.Address, *, migrates: bool) -> Migrated:
     """The table is there and of this release; made where `migrates`."""
-    if migrates:
-        await migrate(engine, address)
+    made = migrates and await migrate(engine, address)
     found = await _described(engine)
     if found is None:
         detail = f"{engine.calls.what} is not there. Run bloomweaver migrate, or correct the name or the region."
@@ -42,9 +93,10 @@ async def ready(engine: "engines.Engine", address: addresses.Address, *, migrate
     if version < SCHEMA:
         detail = f"{engine.calls.what} has schema {version}, this release needs {SCHEMA}. Run bloomweaver migrate."
         raise errors.ConfigurationError(Reason.INVALID_CONFIGURATION, detail)
+    return Migrated("ledger", 0 if made else version, SCHEMA, (engine.table,) if made else ())
 
 
-async def migrate(engine: "engines.Engine", address: addresses.Address) -> bool:
+async def migrate(engine: engines.Engine, address: addresses.Address) -> bool:
     """Make the table, if it is not there; whether this call made it."""
     found = await _described(engine)
     made = False
@@ -99,7 +151,7 @@ def _projected(index: str) -> dict[str, Any]:
     return {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["hinted_at", "next_try"]}
 
 
-async def _described(engine: "engines.Engine") -> dict[str, Any] | None:
+async def _described(engine: engines.Engine) -> dict[str, Any] | None:
     request = {"TableName": engine.table}
     try:
         answer = await engine.call("describe_table", request, expected=("ResourceNotFoundException",))
@@ -109,7 +161,7 @@ async def _described(engine: "engines.Engine") -> dict[str, Any] | None:
     return described
 
 
-async def _active(engine: "engines.Engine") -> dict[str, Any]:
+async def _active(engine: engines.Engine) -> dict[str, Any]:
     try:
         async with asyncio.timeout(MADE_WITHIN_SECONDS):
             while True:
@@ -122,7 +174,7 @@ async def _active(engine: "engines.Engine") -> dict[str, Any]:
         raise errors.TransientError(Reason.LEDGER_UNAVAILABLE, detail) from error
 
 
-def _check(engine: "engines.Engine", found: dict[str, Any]) -> None:
+def _check(engine: engines.Engine, found: dict[str, Any]) -> None:
     """Keys and indexes are ours."""
     there = {index["IndexName"]: _names(index["KeySchema"]) for index in found.get("GlobalSecondaryIndexes", ())}
     missing = [name for name, wanted in keys.INDEXES.items() if there.get(name) != wanted]
@@ -137,7 +189,7 @@ def _names(schema: list[dict[str, str]]) -> tuple[str, ...]:
     return tuple(part["AttributeName"] for part in ordered)
 
 
-async def _expire(engine: "engines.Engine") -> None:
+async def _expire(engine: engines.Engine) -> None:
     """What is over its time goes by itself."""
     wanted = {"Enabled": True, "AttributeName": EXPIRES}
     await engine.call("update_time_to_live", {"TableName": engine.table, "TimeToLiveSpecification": wanted})
