@@ -4,6 +4,7 @@ import pathlib
 
 import pytest
 
+from bloomweaver.allinone import settings as dev
 from bloomweaver.domain import errors
 from bloomweaver.runtime import config, settings
 from bloomweaver.webhook import settings as webhook
@@ -19,18 +20,18 @@ def test_the_page_of_settings_is_what_the_settings_say():
     golden.check(PAGE.name, settings_reference.page(PAGE.read_text(encoding="utf-8")), folder=PAGE.parent)
 
 
-@pytest.mark.parametrize("name", settings_reference.SERVICES)
-def test_what_any_service_reads_is_no_mistake_in_the_environment_of_another(name: str):
+@pytest.mark.parametrize(
+    "kind", [*settings_reference.SERVICES.values(), dev.DevSettings], ids=lambda kind: kind.__name__
+)
+def test_what_any_service_reads_is_no_mistake_in_the_environment_of_another(kind: type[config.ServiceSettings]):
     everything = {
         variable.name: variable.default if variable.default not in (None, "not set") else ""
-        for kind in settings_reference.SERVICES.values()
-        for variable in config.describe(kind)
+        for service in settings_reference.SERVICES.values()
+        for variable in config.describe(service)
     }
-    found = config.read(
-        settings_reference.SERVICES[name],
-        {**{key: value or "" for key, value in everything.items()}, **STORE, "BLOOMWEAVER_SECRET": SECRET},
-    )
-    assert isinstance(found, settings.ProcessSettings)
+    told = {name: value or "" for name, value in everything.items()}
+    found = config.read(kind, {**told, **STORE, "BLOOMWEAVER_SECRET": SECRET})
+    assert isinstance(found, kind)
 
 
 @pytest.mark.parametrize("name", settings_reference.SERVICES)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @contextlib.asynccontextmanager
 async def opened(root: Path, wishes: settings.DevSettings, *, purpose: str) -> AsyncIterator["running.Running"]:
     """The whole service over one data folder, which is locked meanwhile; `running.serve` answers requests."""
-    logs.configure(form=wishes.log_form, level=wishes.log_level, stream=sys.stderr)
+    logs.configure(form=logs.form_of(wishes.log_form, sys.stderr), level=wishes.log_level, stream=sys.stderr)
     clock, nonces = opening.system_clock(), opening.system_nonces()
     data = folder.DataFolder(root)
     secret = data.prepare(random=nonces.secret)
@@ -48,7 +48,7 @@ async def opened(root: Path, wishes: settings.DevSettings, *, purpose: str) -> A
                 blobs=wishes.blobs,
                 vectors=wishes.vectors,
             )
-            access = opening.Access(postgresql_password=wishes.password)
+            access = opening.Access(postgresql_password=wishes.password, cache=wishes.cache)
             version, variables = bloomweaver.__version__, environment.read()
             recorder = metrics.Metrics(metrics.process_registry(), version=version)
             async with contextlib.AsyncExitStack() as stack:
@@ -76,7 +76,7 @@ async def supervised(
     """Every service as a process of its own, over a store that is migrated first; and the key, if it is new."""
     from bloomweaver.allinone import processes, running
 
-    logs.configure(form=wishes.log_form, level=wishes.log_level, stream=sys.stderr)
+    logs.configure(form=logs.form_of(wishes.log_form, sys.stderr), level=wishes.log_level, stream=sys.stderr)
     clock, nonces = opening.system_clock(), opening.system_nonces()
     data = folder.DataFolder(root)
     data.prepare(random=nonces.secret)

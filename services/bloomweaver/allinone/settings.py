@@ -23,6 +23,7 @@ class DevSettings(settings.StoreSettings):
         default=True, description="Whether to embed and write; off only takes changes in, for measurements."
     )
     log_level: str = pydantic.Field(default="warning", description="Least severe log lines to print.")
-    log_form: Literal["console", "json"] = pydantic.Field(
-        default="console", description="`console` for people, `json` for machines."
+    log_form: Literal["auto", "console", "json"] = pydantic.Field(
+        default="console",
+        description="`console` for people, `json` for machines, `auto`: people where it is a terminal.",
     )

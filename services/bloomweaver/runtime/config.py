@@ -29,7 +29,18 @@ MASKED = "***"
 # Read by the command line; set beside a service's own, they are no mistake.
 SHARED_VARIABLES = frozenset({"BLOOMWEAVER_API_KEY", "BLOOMWEAVER_DATA", "BLOOMWEAVER_STORE", "BLOOMWEAVER_URL"})
 # What only some services read: one set of variables may serve them all. A test holds this against their settings.
-FIELDS_OF_SOME = ("max_concurrent_requests", "model", "models", "operation", "threads", "visibility_seconds", "workers")
+FIELDS_OF_SOME = (
+    "grace_seconds",
+    "lifeline_fd",
+    "listener_fd",
+    "max_concurrent_requests",
+    "model",
+    "models",
+    "operation",
+    "threads",
+    "visibility_seconds",
+    "workers",
+)
 SECRETS_OF_SOME = ("secret",)
 
 # Kubernetes describes every Service of the namespace in each pod's environment: a Service named `bloomweaver-search`

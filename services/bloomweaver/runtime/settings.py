@@ -31,6 +31,9 @@ class StoreSettings(config.ServiceSettings):
     queues: str | None = pydantic.Field(default=None, description="The queues' own URL; not set means the store.")
     blobs: str | None = pydantic.Field(default=None, description="The blobs' own URL; not set means the store.")
     vectors: str | None = pydantic.Field(default=None, description="The vectors' own URL; not set means the store.")
+    cache: str | None = pydantic.Field(
+        default=None, description="A cache for candidates and embeddings, as a URL: valkey://HOST; not set means none."
+    )
     postgresql_password: pydantic.SecretStr | None = pydantic.Field(
         default=None, description="PostgreSQL's password; not set leaves it to PGPASSFILE, PGPASSWORD or a certificate."
     )
