@@ -93,11 +93,13 @@ class Access:
     """How stores are entered.
 
     postgresql_password: asked at every new connection, so that a changed file is found; None leaves it to the platform.
-    migrates: whether opening brings the schema to this release, or only checks it.
+    migrates: whether opening brings the schema to this release, or only checks it. cache: the URL of the cache before
+    them, None for none.
     """
 
     postgresql_password: Callable[[], str | None] = lambda: None
     migrates: bool = True
+    cache: str | None = None
 
 
 def profile(
@@ -120,14 +122,20 @@ async def open_store(
 ) -> AsyncIterator[Store]:
     """All ports of `addresses`, open until the context ends; measured where there is somebody to tell."""
     async with contextlib.AsyncExitStack() as stack:
-        engines = _Engines(stack, clock=clock, nonces=nonces, access=access or Access())
+        access = access or Access()
+        engines = _Engines(stack, clock=clock, nonces=nonces, access=access)
         store = Store(
             database=await _database(addresses.database, engines),
             queues=await _queues(addresses.queues, engines, stack, clock=clock),
             blobs=await _blobs(addresses.blobs, engines, stack, clock=clock),
             vectors=await _vectors(addresses.vectors, engines, stack),
         )
-        yield store if recorder is None else _measured(store, addresses, recorder, clock=clock)
+        if recorder is not None:
+            store = _measured(store, addresses, recorder, clock=clock)
+        if access.cache is not None:
+            cache = await opening_servers.cache(access.cache, stack, clock=clock)
+            store = replace(store, cache=cache, vectors=opening_servers.remembering(store.vectors, cache))
+        yield store
 
 
 class Wishes(Protocol):
@@ -141,6 +149,8 @@ class Wishes(Protocol):
     def blobs(self) -> str | None: ...
     @property
     def vectors(self) -> str | None: ...
+    @property
+    def cache(self) -> str | None: ...
     def password(self) -> str | None: ...
 
 
@@ -150,7 +160,7 @@ async def open_ports(
 ) -> AsyncIterator[opened.Ports]:
     """Every port of a process, which never migrates a server's schema by itself."""
     addresses = profile(wishes.store, queues=wishes.queues, blobs=wishes.blobs, vectors=wishes.vectors)
-    access = Access(postgresql_password=wishes.password, migrates=False)
+    access = Access(postgresql_password=wishes.password, migrates=False, cache=wishes.cache)
     async with open_store(addresses, clock=clock, nonces=nonces, recorder=recorder, access=access) as store:
         yield await all_ports(store, clock=clock, nonces=nonces)
 
@@ -166,6 +176,7 @@ async def all_ports(store: Store, *, clock: clock.Clock, nonces: clock.Nonces) -
         queues=store.queues,
         blobs=store.blobs,
         vectors=store.vectors,
+        cache=store.cache,
         clock=clock,
         nonces=nonces,
         deployment=await database.registry.deployment(),

@@ -12,7 +12,7 @@ import structlog
 from bloomweaver.allinone import administration, application, folder
 from bloomweaver.domain import credentials
 from bloomweaver.embedder import worker as embedder_worker
-from bloomweaver.encoding import pool
+from bloomweaver.encoding import pool, remembering
 from bloomweaver.ports import clock as clocks
 from bloomweaver.ports import opened, registry
 from bloomweaver.reconciler import worker as reconciler_worker
@@ -61,7 +61,10 @@ async def started(outside: Outside, data: folder.DataFolder) -> AsyncIterator[Ru
             tell()
 
     async with contextlib.AsyncExitStack() as stack:
-        models = await stack.enter_async_context(pool.ModelPool(outside.open_model, on_batch=recorder.observe_batch))
+        memory = remembering.memory_of(ports)
+        models = await stack.enter_async_context(
+            pool.ModelPool(outside.open_model, on_batch=recorder.observe_batch, memory=memory)
+        )
         resolve = functools.partial(application.resolved, models)
         collections = collections_of(ports, resolve, default=outside.default_model)
         new_key = await introduce(ports, data, collections)

@@ -11,7 +11,7 @@ from bloomweaver.domain.errors import TransientError
 from bloomweaver.domain.events import Hint, Lane
 from bloomweaver.domain.reasons import Reason
 from bloomweaver.embedder import service
-from bloomweaver.encoding import pool
+from bloomweaver.encoding import pool, remembering
 from bloomweaver.ports import opened, queues
 from bloomweaver.runtime import consumer, health, process, stages, tracing
 from bloomweaver.text import parsing
@@ -71,7 +71,7 @@ async def running(
     """Embedder as a process: one model and its change queue, until the context ends."""
     ports = tracing.traced(ports, host.tracer)
     async with (
-        pool.ModelPool(open_model, on_batch=host.metrics.observe_batch) as models,
+        pool.ModelPool(open_model, on_batch=host.metrics.observe_batch, memory=remembering.memory_of(ports)) as models,
         splitting() as offload,
         stages.hosted(ports, host, drain_seconds=drain_seconds) as parts,
     ):

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from bloomweaver.domain import models
 from bloomweaver.domain.errors import BloomWeaverError
-from bloomweaver.encoding import batcher, figures
+from bloomweaver.encoding import batcher, figures, remembering
 from bloomweaver.ports import embedders, registry
 
 OpenModel = Callable[[str], Awaitable[embedders.Embedder]]
@@ -39,10 +39,11 @@ class Loaded:
 class ModelPool:
     """Open it with `async with`; closes all models at the end.
 
-    on_loaded is set by who works the models' queues.
+    on_loaded is set by who works the models' queues. memory: where embeddings are remembered, None for nowhere.
     """
 
-    def __init__(self, open_model: OpenModel, *, on_batch: OnBatch) -> None:
+    def __init__(self, open_model: OpenModel, *, on_batch: OnBatch, memory: remembering.Memory | None = None) -> None:
+        self._memory = memory
         self._open_model = open_model
         self._on_batch = on_batch
         self._stack = contextlib.AsyncExitStack()
@@ -69,8 +70,11 @@ class ModelPool:
                 return known
             embedder = await self._open_model(name)
             self._stack.push_async_callback(embedder.aclose)
+            told = functools.partial(self._computed, name)
             encoder = await self._stack.enter_async_context(
-                batcher.Batcher(embedder, on_batch=functools.partial(self._computed, name))
+                remembering.RememberingBatcher(embedder, self._memory, on_batch=told)
+                if self._memory is not None
+                else batcher.Batcher(embedder, on_batch=told)
             )
             loaded = Loaded(embedder.spec, embedder.space, encoder)
             self._by_name[name] = loaded

@@ -12,7 +12,7 @@ import numpy as np
 
 from bloomweaver.domain import errors, models
 from bloomweaver.encoding import batcher, lanes
-from bloomweaver.ports import caches, embedders
+from bloomweaver.ports import caches, embedders, opened
 
 KEPT_SECONDS = 600.0
 
@@ -23,6 +23,11 @@ class Memory:
 
     cache: caches.Cache
     deployment: str
+
+
+def memory_of(ports: opened.Ports) -> Memory | None:
+    """The memory of a process that has a cache."""
+    return Memory(ports.cache, ports.deployment) if ports.cache is not None else None
 
 
 class RememberingBatcher(batcher.Batcher):

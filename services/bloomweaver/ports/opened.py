@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-from bloomweaver.ports import blobs, healing, history, ledger, queues, registry, vectors
+from bloomweaver.ports import blobs, caches, healing, history, ledger, queues, registry, vectors
 from bloomweaver.ports import clock as clocks
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Everything outside. deployment: the id that namespaces and blob keys begin with."""
+    """Everything outside. deployment: the id that namespaces and blob keys begin with. cache: None for none."""
 
     ledger: ledger.Ledger
     healing: healing.Healing
@@ -20,3 +20,4 @@ class Ports:
     clock: clocks.Clock
     nonces: clocks.Nonces
     deployment: str
+    cache: caches.Cache | None = None

@@ -8,6 +8,7 @@ import pytest
 from bloomweaver.adapters import clock, opening
 from bloomweaver.adapters.blobs import files
 from bloomweaver.adapters.blobs import memory as memory_blobs
+from bloomweaver.adapters.caches import memory as memory_cache
 from bloomweaver.adapters.queues import memory as memory_queues
 from bloomweaver.adapters.queues import sqlite as sqlite_queues
 from bloomweaver.adapters.vectors import memory as memory_vectors
@@ -72,6 +73,30 @@ async def test_every_port_can_be_opened_alone(tmp_path):
         assert [blob async for blob in blobs.list("")] == []
 
 
+async def test_a_cache_stands_before_the_vectors():
+    access = opening.Access(cache="mem://")
+    async with opening.open_store(opening.profile("mem://"), access=access, **TIME_AND_CHANCE) as store:
+        ports = await opening.all_ports(store, **TIME_AND_CHANCE)
+        assert isinstance(ports.cache, memory_cache.MemoryCache)
+        await ports.vectors.upsert("dep.c.pipe", vectors_contract.random_records(2))
+        await ports.vectors.query("dep.c.pipe", vectors_contract.unit(1), k=5)
+        assert len(ports.cache._held) == 2
+
+
+@pytest.mark.parametrize("url", ["memcached://x", "localhost:6379", ""])
+async def test_a_cache_of_another_kind_names_the_known_ones(url):
+    with pytest.raises(errors.ConfigurationError) as caught:
+        async with opening.open_store(opening.profile("mem://"), access=opening.Access(cache=url), **TIME_AND_CHANCE):
+            pass
+    assert "valkey://" in caught.value.detail
+
+
+@pytest.mark.parametrize("url", ["pinecone://index", "opensearch://host/prefix", "chroma://host", "chroma:///folder"])
+async def test_a_server_of_vectors_is_opened_without_asking_it_anything(url):
+    async with opening.open_vectors(url, **TIME_AND_CHANCE) as vectors:
+        assert vectors.capabilities.list_ids
+
+
 async def test_a_model_is_opened_by_its_address(tmp_path):
     embedder = await opening.open_embedder("mem://", models_dir=tmp_path, threads=1)
     assert embedder.spec.dimension == 8
@@ -111,4 +136,5 @@ def test_the_table_alone_imports_no_adapter():
         "print([name for name in sys.modules if name.startswith('bloomweaver.adapters.')])"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    assert ran.stdout.strip() == "['bloomweaver.adapters.places', 'bloomweaver.adapters.opening']"
+    tables = ("places", "opening_servers", "opening")
+    assert ran.stdout.strip() == str([f"bloomweaver.adapters.{name}" for name in tables])

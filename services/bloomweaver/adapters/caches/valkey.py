@@ -76,7 +76,7 @@ class ValkeyCache:
 
     def __init__(self, address: Address, *, clock: clocks.Clock) -> None:
         try:
-            import valkey
+            import valkey  # noqa: F401 - whether it is there; it is imported where it is used
         except ImportError as error:
             raise addresses.refused("valkey:// needs the extra `valkey`: install bloomweaver[valkey].") from error
         self._address = address
