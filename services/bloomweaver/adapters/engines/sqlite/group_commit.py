@@ -2,6 +2,8 @@
 
 Invariant: a caller hears of success only after the COMMIT that holds its write has returned; a write that raises takes
 back its own statements and nobody else's; a commit that fails fails every write in it.
+What is submitted in one turn of the event loop is handed over at its end, at once: waking the thread for every write
+has it take the interpreter from the loop that is about to submit the next.
 """
 
 import asyncio
@@ -15,7 +17,7 @@ from typing import Any
 from bloomweaver.adapters.engines.sqlite import failures
 
 BATCH_WRITES = 256
-"""At most so many writes share a commit: it bounds how long the first of them waits."""
+"""About so many writes share a commit at most: it bounds how long the first of them waits."""
 
 
 @dataclass(slots=True)
@@ -37,41 +39,50 @@ class GroupCommit:
         self._connection = connection
         self._path = path
         self._on_commit = on_commit
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[list[_Job] | None] = queue.SimpleQueue()
+        self._submitted: list[_Job] = []
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="sqlite-writer", daemon=True)
         self._thread.start()
 
     def submit(self, write: Callable[[sqlite3.Connection], Any], *, outside: bool = False) -> asyncio.Future[Any]:
         """The future of a write; its result is there after the commit. outside: of any transaction."""
-        future: asyncio.Future[Any] = self._loop.create_future()
-        self._jobs.put(_Job(write, future, outside))
-        return future
+        return self._submit(_Job(write, self._loop.create_future(), outside))
 
     def submit_item(
         self, write: Callable[[sqlite3.Connection, Sequence[Any]], Sequence[Any]], item: Any
     ) -> asyncio.Future[Any]:
         """The same for one item: those of one `write` that share a commit share a call, which gives as many results."""
-        future: asyncio.Future[Any] = self._loop.create_future()
-        self._jobs.put(_Job(write, future, items=[item]))
-        return future
+        return self._submit(_Job(write, self._loop.create_future(), items=[item]))
 
     async def stop(self) -> None:
         """Writes that were submitted are committed first."""
+        self._hand_over()
         self._jobs.put(None)
         await self._loop.run_in_executor(None, self._thread.join)
+
+    def _submit(self, job: _Job) -> asyncio.Future[Any]:
+        if not self._submitted:
+            self._loop.call_soon(self._hand_over)
+        self._submitted.append(job)
+        return job.future
+
+    def _hand_over(self) -> None:
+        if self._submitted:
+            jobs, self._submitted = self._submitted, []
+            self._jobs.put(jobs)
 
     def _run(self) -> None:
         stopping = False
         while not stopping:
             batch: list[_Job] = []
-            job = self._jobs.get()
-            while job is not None:
-                batch.append(job)
-                if len(batch) == BATCH_WRITES or self._jobs.empty():
+            jobs = self._jobs.get()
+            while jobs is not None:
+                batch += jobs
+                if len(batch) >= BATCH_WRITES or self._jobs.empty():
                     break
-                job = self._jobs.get()
-            stopping = job is None
+                jobs = self._jobs.get()
+            stopping = jobs is None
             batch = [job for job in batch if not job.future.cancelled()]
             if batch:
                 self._commit([job for job in batch if not job.outside])
