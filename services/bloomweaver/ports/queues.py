@@ -33,7 +33,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """What a queue holds. oldest_age_seconds: of the oldest visible hint."""
+    """What a queue holds. oldest_age_seconds: of the oldest visible hint; 0 where the store does not tell."""
 
     visible: int = 0
     in_flight: int = 0

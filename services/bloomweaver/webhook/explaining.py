@@ -161,7 +161,8 @@ def _crowd(depths: Mapping[str, queues.Depth], queue: str) -> str:
     depth = depths.get(queue)
     if depth is None or depth.total <= 1:
         return ""
-    return f"; {depth.total} documents are in that queue, the first for {age(depth.oldest_age_seconds)}"
+    first = f", the first for {age(depth.oldest_age_seconds)}" if depth.oldest_age_seconds else ""  # not all tell it
+    return f"; {depth.total} documents are in that queue{first}"
 
 
 def _following(look: ledger.Look, depths: Mapping[str, queues.Depth], step: Step) -> str:
