@@ -69,3 +69,15 @@ def test_values_in_force_are_shown_without_secrets():
     shown = config.values(found)
     assert shown["BLOOMWEAVER_SECRET"] == config.MASKED
     assert SECRET not in repr(found) + str(shown)
+
+
+def test_a_password_that_was_changed_in_its_file_is_found_without_a_restart(tmp_path: pathlib.Path):
+    file = tmp_path / "password"
+    file.write_text("before\n")
+    found = config.read(writer.WriterSettings, {**STORE, "BLOOMWEAVER_POSTGRESQL_PASSWORD_FILE": str(file)})
+    assert found.password() == "before"
+    file.write_text("after\n")
+    assert found.password() == "after"
+    file.unlink()
+    assert found.password() == "before"
+    assert "after" not in repr(found)

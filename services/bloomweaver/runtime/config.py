@@ -12,6 +12,7 @@ A field `port` is the variable `BLOOMWEAVER_PORT`. A field of type `SecretStr` c
 mounts: `BLOOMWEAVER_TOKEN_FILE` names it. A tuple is written with commas. An empty variable counts as not set.
 """
 
+import contextlib
 import dataclasses
 import difflib
 import pathlib
@@ -60,6 +61,17 @@ class ServiceSettings(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
 
+    _files: dict[str, str] = pydantic.PrivateAttr(default_factory=dict)
+
+    def secret_now(self, field: str) -> str | None:
+        """A secret as it is now: a file that a platform has changed since the start is read again."""
+        file_variable = _variable_name(field) + "_FILE"
+        if field in self._files:
+            with contextlib.suppress(errors.ConfigurationError):  # a file that is being replaced
+                return _read_secret(file_variable, self._files[field], taken=False)
+        value = getattr(self, field)
+        return value.get_secret_value() if value is not None else None
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Variable:
@@ -94,6 +106,9 @@ def read(kind: type[SettingsT], variables: Mapping[str, str]) -> SettingsT:
         complaints.extend(_complaint(problem["loc"], problem["msg"]) for problem in error.errors(include_input=False))
     else:
         if not complaints:
+            settings._files.update(  # noqa: SLF001 - its own module
+                {known[name]: variables[file] for file, name in files.items() if variables.get(file)}
+            )
             return settings
     raise errors.ConfigurationError(reasons.Reason.INVALID_CONFIGURATION, "; ".join(complaints))
 

@@ -39,8 +39,8 @@ class StoreSettings(config.ServiceSettings):
     )
 
     def password(self) -> str | None:
-        """PostgreSQL's password as it was at the start."""
-        return self.postgresql_password.get_secret_value() if self.postgresql_password is not None else None
+        """PostgreSQL's password, asked for at each new connection."""
+        return self.secret_now("postgresql_password")
 
 
 class ProcessSettings(StoreSettings):
