@@ -2,6 +2,7 @@
 
 import pytest
 
+from bloomweaver.testing.contracts import healing_racing
 from bloomweaver.testing.contracts import ledger_racing as contract
 from tests.support import databases
 
@@ -26,3 +27,11 @@ class TestPostgresql(TestSqlite):
     @pytest.fixture
     def url(self, postgresql_store_url):
         return postgresql_store_url
+
+
+class TestSqliteHealing(healing_racing.RacingContract):
+    url, database, other = TestSqlite.url, TestSqlite.database, TestSqlite.other
+
+
+class TestPostgresqlHealing(healing_racing.RacingContract):
+    url, database, other = TestPostgresql.url, TestSqlite.database, TestSqlite.other

@@ -24,9 +24,12 @@ from bloomweaver.domain.reasons import Reason
 from bloomweaver.ports import vectors
 
 PAGE_ROWS = 1000
+PAGE_BYTES = 8192
 REMEMBERED = 10_000
 TRIES = 3
-LEAST_EF_SEARCH, MOST_EF_SEARCH = 200, 1000
+LEAST_EF_SEARCH, MOST_EF_SEARCH = 100, 1000
+MATCHES_LIKE_A_SCAN = 160
+"""Finding so many matches by an index takes as long as scanning `exact_bytes`."""
 
 T = TypeVar("T")
 
@@ -50,10 +53,17 @@ _IDS = (
     "SELECT id FROM {table} WHERE id > %(after)s AND id >= %(prefix)s AND id < %(prefix)s || chr(1114111)"
     " ORDER BY id LIMIT %(limit)s"
 )
+# A filter that lets few through makes the index give up when a scan would have taken as long, and then the table is
+# scanned: a page of it takes as long as a sixth of a tuple by the index.
 _PREPARE = (
-    "SELECT (SELECT last_value FROM vector_position), to_regclass(%(index)s) IS NOT NULL,"
+    "SELECT (SELECT last_value FROM vector_position), uses_index,"
+    " set_config('enable_indexscan', CASE WHEN uses_index THEN 'on' ELSE 'off' END, true),"
     " set_config('hnsw.iterative_scan', 'strict_order', true), set_config('hnsw.ef_search', %(ef)s, true),"
-    " set_config('work_mem', '16MB', true), set_config('enable_indexscan', %(indexed)s, true)"
+    " set_config('hnsw.max_scan_tuples', greatest(1000, least(pages / 6, 1000000))::text, true),"
+    " set_config('work_mem', '16MB', true)"
+    f" FROM (SELECT pg_relation_size(to_regclass(%(table)s)) / {PAGE_BYTES} AS pages) size,"
+    " LATERAL (SELECT NOT %(scans)s AND pages > %(scanned_pages)s"
+    " AND to_regclass(%(table)s || '_hnsw') IS NOT NULL AS uses_index) decided"
 )
 _QUERY = (
     "SELECT document_id, seq, idx, 1 - (embedding <=> %(vector)s::vector) FROM {table} WHERE {where}"
@@ -72,7 +82,7 @@ class _Namespace(NamedTuple):
 
 class _Found(NamedTuple):
     position: int
-    has_index: bool
+    by_index: bool
     rows: list[engines.Record]
 
 
@@ -90,6 +100,7 @@ class PostgresqlVectors:
         calm_seconds: float = postgresql_tables.CALM_SECONDS,
     ) -> None:
         self._engine = engine
+        self._exact_bytes = exact_bytes
         self._tables = postgresql_tables.Tables(engine, exact_bytes=exact_bytes, calm_seconds=calm_seconds)
         self._known: dict[str, _Namespace] = {}
 
@@ -114,11 +125,11 @@ class PostgresqlVectors:
     ) -> vectors.Matches:
         async def search(known: _Namespace | None) -> _Found:
             if known is None:
-                return _Found(int((await self._engine.fetch(_POSITION))[0][0]), has_index=False, rows=[])
+                return _Found(int((await self._engine.fetch(_POSITION))[0][0]), by_index=False, rows=[])
             checks.check_query(vector, dimension=known.dimension)
-            found = await self._search(known, vector, k=k, where=where, indexed=True)
-            if found.has_index and len(found.rows) <= k:
-                return await self._search(known, vector, k=k, where=where, indexed=False)
+            found = await self._search(known, vector, k=k, where=where)
+            if found.by_index and len(found.rows) <= k:
+                return await self._search(known, vector, k=k, where=where, scans=True)
             return found
 
         found = await self._at_table(namespace, search)
@@ -170,13 +181,14 @@ class PostgresqlVectors:
         await self._at_table(namespace, store)
 
     async def _search(
-        self, known: _Namespace, vector: vectors.Vector, *, k: int, where: Filter | None, indexed: bool
+        self, known: _Namespace, vector: vectors.Vector, *, k: int, where: Filter | None, scans: bool = False
     ) -> _Found:
         condition, values = postgresql_filters.condition(where)
         statement = _QUERY.format(table=known.table, where=condition)
         values |= {"vector": binary.vector(vector), "limit": k + 1}
         ef_search = min(MOST_EF_SEARCH, max(LEAST_EF_SEARCH, 2 * k))
-        prepare = {"index": f"{known.table}_hnsw", "ef": str(ef_search), "indexed": "on" if indexed else "off"}
+        scanned_pages = int(self._exact_bytes / PAGE_BYTES * (1 + k / MATCHES_LIKE_A_SCAN))
+        prepare = {"table": known.table, "ef": str(ef_search), "scans": scans, "scanned_pages": scanned_pages}
 
         async def search(tx: engines.Transaction) -> _Found:
             binary.understood(tx.connection)
