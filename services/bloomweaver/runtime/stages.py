@@ -7,6 +7,7 @@ Draining stops receiving, finishes what is in work, and gives back at once what 
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -21,6 +22,14 @@ GIVE_BACK_SECONDS = 2.0
 DRAINING_PART = 0.8  # of the grace; in the rest what did not end is given back and stores are closed
 
 
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """at: on the loop's clock."""
+
+    error: ConfigurationError
+    at: float
+
+
 class Stages:
     """Use as a context: leaving drains. Consumers and tasks may be added before and after entering."""
 
@@ -32,15 +41,17 @@ class Stages:
         on_death: Callable[[], None],
         tracer: tracing.Tracer,
         drain_seconds: float = DRAIN_SECONDS,
+        refused_pause_seconds: float = REFUSED_PAUSE_SECONDS,
     ) -> None:
         self._ports = ports
         self._metrics = metrics
         self._on_death = on_death
         self.tracer = tracer
         self._drain_seconds = drain_seconds
+        self._refused_pause_seconds = refused_pause_seconds
         self._stopping = asyncio.Event()
         self._consumers: dict[str, consumer.Consumer] = {}
-        self._refused: dict[str, ConfigurationError] = {}
+        self._refused: dict[str, _Refused] = {}
         self._working: list[asyncio.Task[None]] = []
         self._repeating: list[asyncio.Task[None]] = []
 
@@ -71,11 +82,17 @@ class Stages:
         """What keeps this from working, for readiness: parts that ended, and those whose worker refused."""
         ended = [task.get_name() for task in (*self._working, *self._repeating) if task.done()]
         refused = [
-            health.sentence(queue, error)
-            for queue, error in self._refused.items()
-            if queue not in self._consumers or not self._consumers[queue].progress.done
+            health.sentence(part, what.error) for part, what in self._refused.items() if self._stands(part, what)
         ]
         return [*(f"{name}: has ended" for name in ended), *refused]
+
+    def _stands(self, part: str, refused: _Refused) -> bool:
+        """A refusal is over when work was done since, or when enough time went by without another."""
+        loop = self._consumers.get(part)
+        if loop is None or loop.progress.refused is not None:
+            return True
+        age_seconds = asyncio.get_running_loop().time() - refused.at
+        return not loop.progress.done and age_seconds < 2 * self._refused_pause_seconds
 
     def _begin(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)
@@ -91,7 +108,7 @@ class Stages:
             except TransientError as error:
                 log.warning("dependency_failed", stage=name, reason=str(error.reason), detail=error.detail)
             except ConfigurationError as error:
-                self._refused[name] = error
+                self._refused[name] = _Refused(error, asyncio.get_running_loop().time())
                 log.warning("configuration", stage=name, reason=str(error.reason), detail=error.detail)
             await asyncio.sleep(seconds)
 
@@ -111,8 +128,8 @@ class Stages:
             await loop.run()
             if loop.progress.refused is None:
                 return
-            self._refused[queue] = loop.progress.refused
-            await lifecycle.pause(REFUSED_PAUSE_SECONDS, unless=self._stopping)
+            self._refused[queue] = _Refused(loop.progress.refused, asyncio.get_running_loop().time())
+            await lifecycle.pause(self._refused_pause_seconds, unless=self._stopping)
 
     async def _give_back(self) -> None:
         try:

@@ -163,11 +163,16 @@ def opened_tracer(service: str, *, version: str, variables: Mapping[str, str]) -
         from opentelemetry.exporter.otlp.proto.http import trace_exporter
         from opentelemetry.sdk.trace import export
     except ImportError as error:
-        detail = f"{ENDPOINTS[0]} is set, but the package for it is not installed. Install bloomweaver[tracing]."
-        raise ConfigurationError(Reason.INVALID_CONFIGURATION, detail) from error
+        raise missing_package() from error
     processor = export.BatchSpanProcessor(trace_exporter.OTLPSpanExporter())
     with sending(service, version=version, processor=processor) as tracer:
         yield tracer
+
+
+def missing_package() -> ConfigurationError:
+    """Traces are wished, but cannot be sent."""
+    detail = f"{ENDPOINTS[0]} is set, but the package for it is not installed. Install bloomweaver[tracing]."
+    return ConfigurationError(Reason.INVALID_CONFIGURATION, detail)
 
 
 @contextlib.contextmanager
