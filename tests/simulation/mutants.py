@@ -340,7 +340,7 @@ def _short_tombstones() -> list[Swap]:
 
 def _receipts_forgotten() -> list[Swap]:
     """R12: a hint that is put off begins anew, as if nobody had died of it."""
-    return [(queues.Delivery, "told", lambda delivery: delivery.hint)]
+    return [(consumer, "told", lambda delivery: delivery.hint)]
 
 
 def _a_hint_per_trouble() -> list[Swap]:

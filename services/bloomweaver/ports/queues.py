@@ -24,12 +24,6 @@ class Delivery:
     receipt: str
     receives: int
 
-    def told(self) -> Hint:
-        """The hint as a worker is told of it: with the receipts before this one, which ended without an answer."""
-        if self.receives == 1:
-            return self.hint
-        return replace(self.hint, unanswered=self.hint.unanswered + self.receives - 1)
-
 
 @dataclass(frozen=True, slots=True)
 class Depth:

@@ -8,7 +8,7 @@ than twice is processed alone, so that a text that crashes a worker takes nobody
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -130,7 +130,7 @@ class Consumer:
             await self._release(batch, delay_seconds=0.0)
             return
         try:
-            hints = [delivery.told() for delivery in batch]
+            hints = [told(delivery) for delivery in batch]
             with self._tracer.working(self._queue, hints):
                 troubles = await self._worker.work(hints)
                 await self._record(troubles)
@@ -161,7 +161,7 @@ class Consumer:
             return
         detail = f"Working on it raised {type(error).__name__}."
         failed = error if isinstance(error, WorkError) else RetryableError(Reason.READER_CRASHED, detail)
-        hint = batch[0].told()
+        hint = told(batch[0])
         try:
             (look,) = await self._ledger.look([hint.key])
             if look is not None:
@@ -185,7 +185,7 @@ class Consumer:
                     delay_seconds=error.retry_after_seconds,
                 )
         try:
-            hints = distinct(delivery.told() for delivery in batch)
+            hints = distinct(told(delivery) for delivery in batch)
             await self._queues.send(self._queue, hints, delay_seconds=error.retry_after_seconds)
             await self._queues.ack(self._queue, batch)
         except TransientError:
@@ -264,9 +264,15 @@ class Consumer:
 
 def groups(batch: Sequence[queues.Delivery]) -> list[list[queues.Delivery]]:
     """Hints to work together: all that were received once or twice, and each other one alone."""
-    together = [delivery for delivery in batch if delivery.told().unanswered < SUSPICIOUS_RECEIVES]
-    alone = [[delivery] for delivery in batch if delivery.told().unanswered >= SUSPICIOUS_RECEIVES]
+    together = [delivery for delivery in batch if told(delivery).unanswered < SUSPICIOUS_RECEIVES]
+    alone = [[delivery] for delivery in batch if told(delivery).unanswered >= SUSPICIOUS_RECEIVES]
     return [group for group in [together, *alone] if group]
+
+
+def told(delivery: queues.Delivery) -> Hint:
+    """The hint as a worker is told of it: with the receipts before this one, which ended without an answer."""
+    hint = delivery.hint
+    return hint if delivery.receives == 1 else replace(hint, unanswered=hint.unanswered + delivery.receives - 1)
 
 
 def distinct(hints: Iterable[Hint]) -> list[Hint]:

@@ -70,7 +70,7 @@ class _Call(asyncio.TimerHandle):
             self._context.run(self._callback, *self._args)
         except (SystemExit, KeyboardInterrupt):
             raise
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:  # noqa: BLE001  # handed to the loop's exception handler
             loop.call_exception_handler({"message": f"{self._callback!r} failed", "exception": error})
 
 
