@@ -17,7 +17,7 @@ MAX_BYTES = 64 * 1024 * 1024
 PAGE_KEYS = 1000
 DELETED_KEYS = 1000
 
-_NOW = "coalesce(%(now)s::float8, extract(epoch FROM statement_timestamp())::float8)"
+_NOW = "coalesce(%(now)s::float8, date_part('epoch', statement_timestamp()))"
 _PUT = (
     f"INSERT INTO blob (key, put_at, size_bytes, data) VALUES (%(key)s, {_NOW}, %(size)s, %(data)s)"
     " ON CONFLICT (key) DO NOTHING RETURNING 1"

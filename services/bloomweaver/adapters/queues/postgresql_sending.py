@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from bloomweaver.adapters.engines.postgresql import engine as engines
 from bloomweaver.domain import errors
 
-NOW = "coalesce(%(now)s::float8, extract(epoch FROM statement_timestamp())::float8)"
+NOW = "coalesce(%(now)s::float8, date_part('epoch', statement_timestamp()))"
 BATCH_HINTS = 1000
 
 _SEND = (
