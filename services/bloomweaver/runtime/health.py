@@ -50,6 +50,7 @@ class Health:
         self._check: Check | None = None
         self._found: tuple[float, Report] | None = None
         self._asking = asyncio.Lock()
+        self._was_ready = False
         self._log = structlog.get_logger("health")
 
     def hold(self, part: str, why: str) -> None:
@@ -91,7 +92,9 @@ class Health:
         now = Report(tuple(obstacles), tuple(text for part, text in sentences.items() if part not in self._needed))
         if now != before:
             details = [error.detail for error in away.values()]
-            self._log.warning("health", obstacles=now.obstacles, degraded=now.degraded, details=details)
+            tell = self._log.warning if self._was_ready else self._log.info
+            tell("health", obstacles=now.obstacles, degraded=now.degraded, details=details)
+        self._was_ready = self._was_ready or not now.obstacles
         return now
 
 

@@ -78,9 +78,11 @@ def test_what_is_pushed_is_found_though_a_process_was_killed_and_all_end_togethe
     running.until(lambda: len(children(parent.pid)) == PARTS and ready(deployment), what=deployment.log)
     (folder / "0.md").write_text("# Changed\n\nabout aeroplanes\n")
     assert deployment.run("push", str(folder)).returncode == 0
-    texts = [hit["chunk"]["text"] for hit in deployment.result("search", "note", "--limit", "50")["hits"]]
+    hits = deployment.result("search", "note", "--limit", "50")["hits"]
+    texts = [hit["chunk"]["text"] for hit in hits]
     assert sum("aeroplanes" in text for text in texts) == 1
     assert sum("train" in text for text in texts) == 29
+    assert all(hit["chunk"]["text"] in deployment.text(hit["document_id"]) for hit in hits[:3])
     assert deployment.result("audit")["clean"]
     assert "is started again" in deployment.log.read_text()
 

@@ -24,6 +24,25 @@ atexit.register(lambda: print("\\n".join(sys.modules)))
 from bloomweaver.{name} import main
 main.main()
 """
+# A writer of which a part breaks.
+BROKEN = """
+import contextlib
+from bloomweaver.adapters import opening
+from bloomweaver.runtime import process, settings, stages
+
+async def broken():
+    raise ZeroDivisionError
+
+@contextlib.asynccontextmanager
+async def begin(wishes, host):
+    async with opening.open_ports(
+        wishes, clock=host.clock, nonces=opening.system_nonces(), recorder=host.metrics
+    ) as ports, stages.hosted(ports, host) as parts:
+        parts.repeat("broken", broken, seconds=1.0)
+        yield None
+
+process.main(process.Program("writer", "", settings.ProcessSettings, begin, opening.system_clock))
+"""
 FOREIGN = {
     "webhook": {"openvino", "onnxruntime", "tokenizers", "torch", "transformers", "bloomweaver.embedder.service"},
     "embedder": {"fastapi", "openvino", "bloomweaver.webhook.service", "bloomweaver.search.service", "cryptography"},
@@ -115,6 +134,13 @@ def test_a_store_that_goes_away_is_named_by_readiness_and_restarts_nobody(
     (tmp_path / "elsewhere").rename(tmp_path / "blobs")
     running.until(lambda: service.get("/readyz")[0] == 200, what=service.log)
     assert service.end() == 0
+
+
+def test_a_part_that_ends_by_itself_ends_the_process_and_is_told(services: running.Services):
+    service = services.start("writer", program=BROKEN)
+    assert service.process.wait(timeout=40) == 70
+    assert "stage_ended" in service.events()
+    assert service.lines()[-1]["dead"] is True
 
 
 def test_a_second_signal_ends_it_at_once(services: running.Services, tmp_path: pathlib.Path):
