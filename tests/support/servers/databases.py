@@ -1,6 +1,6 @@
 """Databases of one PostgreSQL server, lent to tests: each test finds its own as if nobody had used it before.
 
-Making a database costs 100 ms, emptying one a few: so they are made at first need and lent again. What a test needs is
+Making a database costs 100 ms, emptying one 5: so they are made at first need and lent again. What a test needs is
 one of two kinds: `empty` (pgvector is there, nothing of ours), or `migrated` by a function that the caller gives, with
 the rows that migrating left and no others. Invariant: a database is lent to one test at a time, and whoever was still
 connected from an earlier one is thrown out before.
@@ -15,7 +15,11 @@ from psycopg import sql
 
 Migrate = Callable[[str], None]
 
-_THROW_OUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
+_LENDER = "lender of databases"
+_THROW_OUT = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    f" WHERE datname = %s AND application_name <> '{_LENDER}' AND backend_type = 'client backend'"
+)
 _SCHEMAS = (
     "SELECT nspname FROM pg_namespace"
     " WHERE nspname NOT LIKE 'pg\\_%' AND nspname NOT IN ('information_schema', 'public', 'pristine')"
@@ -59,10 +63,13 @@ class Databases:
         self._prefix = prefix
         self._admin = psycopg.connect(url, autocommit=True)
         self._made: list[str] = []
+        self._inside: dict[str, psycopg.Connection[tuple[object, ...]]] = {}
         self._free: dict[str, list[str]] = {}
 
     def close(self) -> None:
         """Drops what was made."""
+        for connection in self._inside.values():
+            connection.close()
         for name in self._made:
             self._admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
         self._admin.close()
@@ -71,24 +78,24 @@ class Databases:
     def empty(self) -> Iterator[str]:
         """The URL of a database that holds the extension `vector` and nothing else."""
         with self._lent("empty") as name:
-            with psycopg.connect(self._url_of(name), autocommit=True) as connection:
-                for (schema,) in connection.execute(_SCHEMAS).fetchall():
-                    connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(schema)))
-                connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+            connection = self._within(name)
+            for (schema,) in connection.execute(_SCHEMAS).fetchall():
+                connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(str(schema))))
+            connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
             yield self._url_of(name)
 
     @contextlib.contextmanager
     def migrated(self, migrate: Migrate, *, schema: str) -> Iterator[str]:
         """The URL of a database that `migrate(url)` has just made its tables in, in `schema`."""
-        with self._lent("migrated") as name:
+        with self._lent(f"migrated_{schema}") as name:
             url = self._url_of(name)
-            with psycopg.connect(url, autocommit=True) as connection:
-                if connection.execute("SELECT to_regproc('public.emptied')").fetchone() == (None,):
-                    connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
-                    migrate(url)
-                    connection.execute(_KEEP.replace("{schema}", schema))
-                else:
-                    connection.execute("SELECT public.emptied()")
+            connection = self._within(name)
+            if connection.execute("SELECT to_regproc('public.emptied')").fetchone() == (None,):
+                connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+                migrate(url)
+                connection.execute(_KEEP.replace("{schema}", schema))
+            else:
+                connection.execute("SELECT public.emptied()")
             yield url
 
     @contextlib.contextmanager
@@ -100,6 +107,12 @@ class Databases:
             yield name
         finally:
             free.append(name)
+
+    def _within(self, name: str) -> "psycopg.Connection[tuple[object, ...]]":
+        """The lender's own connection to a database, kept because connecting takes longer than emptying."""
+        if name not in self._inside:
+            self._inside[name] = psycopg.connect(self._url_of(name), autocommit=True, application_name=_LENDER)
+        return self._inside[name]
 
     def _make(self, kind: str) -> str:
         name = f"{self._prefix}_{kind}_{len(self._made)}"
