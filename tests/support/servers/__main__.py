@@ -32,7 +32,8 @@ def prepare() -> None:
 
 def run(name: str) -> None:
     """Until it is interrupted."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell has what it starts in the background ignore SIGINT
+        signal.signal(number, signal.default_int_handler)
     try:
         with catalog.module(name).running() as server:
             for variable, value in server.env.items():
