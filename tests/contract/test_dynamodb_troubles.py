@@ -12,6 +12,7 @@ from bloomweaver.adapters.engines.aws import clients
 from bloomweaver.adapters.engines.dynamodb import engine, keys, tables
 from bloomweaver.adapters.ledger import dynamodb_building
 from bloomweaver.domain import errors
+from bloomweaver.domain.documents import Meta
 from bloomweaver.domain.events import Outcome
 from bloomweaver.domain.identity import BuildId
 from bloomweaver.domain.reasons import Reason
@@ -126,6 +127,43 @@ async def test_what_was_left_unprocessed_is_asked_for_again(w: world.World) -> N
 
     rows = await troubled(w, trouble).ledger.rows([w.key("a"), w.key("b"), w.key("c")])
     assert [row and row.key.document_id for row in rows] == ["a", "b", None]
+
+
+async def test_a_position_is_kept_though_a_transaction_is_in_the_way(w: world.World) -> None:
+    await w.intend(await w.put())
+    busy: list[bool] = []
+
+    async def trouble(operation: str, parameters: dict[str, Any], call: Callable[[], Any]) -> Any:
+        if operation == "update_item" and len(busy) < 3:
+            busy.append(True)
+            answer = {"Error": {"Code": "TransactionConflictException", "Message": "Transaction is ongoing"}}
+            raise botocore.exceptions.ClientError(answer, operation)
+        return await call()
+
+    assert (await troubled(w, trouble).settle((await w.row()).seq, position=7)).flipped
+    assert (await w.ledger.snapshot([w.collection.uid])).positions == {w.collection.uid: 7}
+
+
+async def test_transactions_that_are_in_each_others_way_are_decided_again(w: world.World) -> None:
+    cancelled: list[bool] = []
+
+    async def trouble(operation: str, parameters: dict[str, Any], call: Callable[[], Any]) -> Any:
+        if operation == "transact_write_items" and len(cancelled) < 5:
+            cancelled.append(True)
+            reasons = [{"Code": "None"}, {"Code": "TransactionConflict"}]
+            answer = {"Error": {"Code": "TransactionCanceledException"}, "CancellationReasons": reasons}
+            raise botocore.exceptions.ClientError(answer, operation)
+        return await call()
+
+    assert (await troubled(w, trouble).accept(w.change("text"))).outcome is Outcome.CREATED
+
+
+async def test_what_no_item_holds_is_refused_and_nothing_of_it_is_kept(w: world.World) -> None:
+    change = w.change("text", meta=Meta(title="x" * 500_000))
+    with pytest.raises(errors.PermanentError) as refused:
+        await w.ledger.accept([change])
+    assert refused.value.reason is Reason.TOO_LARGE
+    assert await w.ledger.rows([w.key()]) == [None]
 
 
 async def test_an_index_that_lags_makes_nothing_due(w: world.World) -> None:
@@ -246,6 +284,40 @@ async def test_a_flip_that_leaves_the_building_pipeline_behind_is_not_missed_by_
     moved = await troubled(w, trouble).promote()
     assert flipped
     assert (moved.generation, moved.gate and moved.gate.laggards) == (None, (w.key("b"),))
+
+
+async def test_a_generation_that_changes_while_a_flip_is_written_holds_it(w: world.World) -> None:
+    seq = await w.put()
+    await w.intend(seq)
+    built: list[bool] = []
+
+    async def trouble(operation: str, parameters: dict[str, Any], call: Callable[[], Any]) -> Any:
+        if operation == "transact_write_items" and not built:
+            built.append(True)
+            await w.build()
+        return await call()
+
+    assert not (await troubled(w, trouble).settle(seq)).flipped
+    assert (await w.row()).live == 0
+
+
+async def test_a_flip_beside_another_one_of_its_shard_is_noticed_by_a_search_between_them(w: world.World) -> None:
+    names = [name for name in map(str, range(100)) if keys.shard_of(name) == keys.shard_of("0")][:2]
+    seqs = {name: await w.put("text", name) for name in names}
+    for name in names:
+        await w.intend(seqs[name], name)
+    taken: list[ledger.Snapshot] = []
+
+    async def trouble(operation: str, parameters: dict[str, Any], call: Callable[[], Any]) -> Any:
+        if operation == "transact_write_items" and not taken:
+            await w.settle(seqs[names[1]], names[1])
+            taken.append(await w.ledger.snapshot([w.collection.uid]))
+        return await call()
+
+    assert (await troubled(w, trouble).settle(seqs[names[0]], names[0])).flipped
+    (between,) = taken[:1]
+    assert (await w.ledger.visible(w.collection.uid, [names[0]], snapshot=between)).moved
+    assert not (await w.ledger.visible(w.collection.uid, [names[1]], snapshot=between)).moved
 
 
 async def test_a_document_of_a_deleted_collection_leaves_the_indexes(w: world.World) -> None:

@@ -64,7 +64,7 @@ class DynamodbHealing:
         pages = await self._engine.together(
             [
                 self._engine.index(keys.DUE, documents.due_in(lane, shard), limit=limit, upto=now)
-                for shard in range(keys.DUE_SHARDS)
+                for shard in range(documents.due_shards(lane))
             ]
         )
         return [name for page in pages for name in page][:limit]
@@ -76,7 +76,7 @@ class DynamodbHealing:
         pages = await self._engine.together(
             [
                 self._engine.index(keys.DUE, documents.due_in(lane, shard), limit=limit, above=now, filtered=lost)
-                for shard in range(keys.DUE_SHARDS)
+                for shard in range(documents.due_shards(lane))
             ]
         )
         return [name for page in pages for name in page][:limit]
@@ -113,7 +113,7 @@ class DynamodbHealing:
         found: list[healing.Stuck] = []
         cursor: str | None = scan["backfill"]["S"]
         looked = 0
-        async for item in scanning.ordered(self._engine, uid, after=cursor or ""):
+        async for item in scanning.ordered(self._engine, uid, after=cursor or "", expected=room * SCANNED_PER_FOUND):
             cursor, looked = item["sk"]["S"], looked + 1
             if _may_lag(stored, item):
                 given = await dynamodb_garbage.changed(
@@ -160,7 +160,7 @@ class DynamodbHealing:
             return 0
         cursor: str | None = scan["bury"]["S"]
         buried = looked = 0
-        async for item in scanning.ordered(self._engine, uid, after=cursor or ""):
+        async for item in scanning.ordered(self._engine, uid, after=cursor or "", expected=limit * SCANNED_PER_FOUND):
             cursor, looked = item["sk"]["S"], looked + 1
             if _over(documents.load(stored, items.Gate(0, 0), item)):
                 buried += (

@@ -4,6 +4,7 @@ A name belongs to whoever's transaction put it there first; what two operators w
 """
 
 import base64
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,7 @@ from bloomweaver.domain.reasons import Reason
 from bloomweaver.ports import registry
 
 _NEW = "attribute_not_exists(pk)"
+_THERE = "attribute_exists(pk)"
 
 
 class DynamodbRegistry:
@@ -44,7 +46,8 @@ class DynamodbRegistry:
         self._engine.sequence.drop()
         for name in await self._engine.all(keys.COLLECTIONS):
             uid = name["sk"]["S"]
-            await self._engine.update(keys.collection(uid), "REMOVE swept_began_at", condition="attribute_exists(pk)")
+            with contextlib.suppress(engine.Conflict):  # one that is deleted meanwhile needs nothing
+                await self._engine.update(keys.collection(uid), "REMOVE swept_began_at", condition=_THERE)
             again = {":start": items.text("")}
             await self._engine.update((keys.SCANS, uid), "SET backfill = :start, bury = :start", again)
 

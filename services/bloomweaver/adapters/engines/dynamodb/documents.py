@@ -15,7 +15,7 @@ from typing import Any
 from bloomweaver.adapters.engines.dynamodb import items, keys
 from bloomweaver.domain import steps
 from bloomweaver.domain.documents import DocumentKey, Generation, Row, State, Version, VersionState
-from bloomweaver.domain.events import Step
+from bloomweaver.domain.events import Lane, Step
 from bloomweaver.domain.identity import BuildId, CollectionUid, DocumentId, Pipe
 from bloomweaver.domain.reasons import Reason
 from bloomweaver.ports import history, queues
@@ -197,8 +197,13 @@ def item_of(held: Held) -> dict[str, Any]:
 
 
 def due_in(lane: str, shard: int) -> str:
-    """The partition of the index `due`."""
-    return f"{lane}#{shard}"
+    """The partition of the index `due`: several where documents wait for long, one where they pass."""
+    return f"{lane}#{shard % due_shards(lane)}"
+
+
+def due_shards(lane: str) -> int:
+    """How many partitions a lane has."""
+    return keys.DUE_SHARDS if lane.startswith(Lane.CHANGE) else 1
 
 
 def pending_in(uid: str, shard: int) -> str:

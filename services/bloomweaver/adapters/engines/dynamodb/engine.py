@@ -29,7 +29,10 @@ TOGETHER = 32
 """Calls of one request that are under way at the same time."""
 
 _RACES = frozenset({"ConditionalCheckFailed", "TransactionConflict"})
-_LOST = ("ConditionalCheckFailedException", "TransactionConflictException")
+_INVALID = "ValidationException"
+_CANCELLED = ("TransactionCanceledException", _INVALID)
+_UNMET = "ConditionalCheckFailedException"
+_LOST = (_UNMET, "TransactionConflictException")
 
 T = TypeVar("T")
 Attributes = dict[str, Any]
@@ -178,19 +181,23 @@ class Engine:
         request = {"TransactItems": named, "ClientRequestToken": self.nonces.nonce()[:36]}
         async for _ in self._paced("writing"):
             try:
-                await self.call("transact_write_items", request, expected=("TransactionCanceledException",))
+                await self.call("transact_write_items", request, expected=_CANCELLED)
                 return
             except failures.Refused as refused:
-                codes = {reason.get("Code", "None") for reason in refused.response.get("CancellationReasons", ())}
-                if codes & _RACES:
-                    raise Conflict from refused
-                if "ValidationError" in codes:
-                    detail = f"{self.calls.what}: the document does not fit an item of 400 kB."
-                    raise errors.PermanentError(Reason.TOO_LARGE, detail) from refused
-                if not any(failures.throttles(f"{code}Exception") or code == "ThrottlingError" for code in codes):
-                    told = ", ".join(sorted(codes - {"None"}))
-                    detail = f"{self.calls.what} cancelled a transaction ({told})."
-                    raise errors.TransientError(Reason.LEDGER_UNAVAILABLE, detail) from refused
+                self._check_cancelled(refused)
+
+    def _check_cancelled(self, refused: failures.Refused) -> None:
+        """Returns where it may be sent again."""
+        codes = {reason.get("Code", "None") for reason in refused.response.get("CancellationReasons", ())}
+        if codes & _RACES:
+            raise Conflict from refused
+        told = str(refused.response.get("Error", {}).get("Message", ""))
+        if "ValidationError" in codes or (refused.code == _INVALID and "size" in told):
+            detail = f"{self.calls.what}: the document does not fit an item of 400 kB, or its build a transaction."
+            raise errors.PermanentError(Reason.TOO_LARGE, detail) from refused
+        if not any(failures.throttles(f"{code}Exception") or code == "ThrottlingError" for code in codes):
+            detail = f"{self.calls.what} cancelled a transaction ({', '.join(sorted(codes - {'None'})) or told})."
+            raise errors.TransientError(Reason.LEDGER_UNAVAILABLE, detail) from refused
 
     async def update(
         self,
@@ -210,10 +217,14 @@ class Engine:
             "ConditionExpression": condition,
         }
         request |= {option: value for option, value in optional.items() if value}
-        try:
-            answer = await self.call("update_item", request, expected=_LOST)
-        except failures.Refused as refused:
-            raise Conflict from refused
+        answer: Attributes = {}
+        async for _ in self._paced("writing"):
+            try:
+                answer = await self.call("update_item", request, expected=_LOST)
+                break
+            except failures.Refused as refused:
+                if refused.code == _UNMET:
+                    raise Conflict from refused  # the other is a transaction under way: it does not take long
         changed: items.Item = answer["Attributes"]
         return changed
 
