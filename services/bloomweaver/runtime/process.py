@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, Generic, NoReturn, TypeVar
 import structlog
 
 import bloomweaver
-from bloomweaver.domain.errors import BloomWeaverError, TransientError
+from bloomweaver.domain.errors import BloomWeaverError, TransientError, WorkError
 from bloomweaver.ports import clock as clocks
 from bloomweaver.runtime import commands, doors, environment, health, lifecycle, logs, metrics, settings, tracing
 
@@ -84,7 +84,7 @@ def main(program: Program[SettingsT], arguments: Sequence[str] | None = None) ->
             code = runner.run(_life(program, wishes, variables))
     except BloomWeaverError as error:
         commands.tell(error, name=f"bloomweaver-{program.name}", out=sys.stderr)
-        code = CONFIGURATION
+        code = SOFTWARE if isinstance(error, WorkError) else CONFIGURATION
     sys.exit(code)
 
 
@@ -99,7 +99,7 @@ async def _life(program: Program[SettingsT], wishes: SettingsT, variables: Mappi
         host.health.hold("start", "still opening")
         door = doors.Door(host.health, recorder)
         with _signals(host), _lifeline(host, wishes.lifeline_fd):
-            async with _answering(door, listener, host) as server:
+            async with _answering(door, listener, host, grace_seconds=wishes.grace_seconds) as server:
                 log = structlog.get_logger("process").bind(service=program.name, version=version)
                 log.info("listening", address=listener.getsockname()[:2], process=os.getpid())
                 await _until_ended(_Work(program, wishes, host, door, server), wishes.grace_seconds)
@@ -124,6 +124,8 @@ class _Work(Generic[SettingsT]):
             app = await self._opened(stack)
             self.started, self.door.app = True, app
             self.host.health.release("start")
+            if app is not None:
+                self.server.settle()
             structlog.get_logger("process").info("started", service=self.program.name)
             await self.host.ending.wait()
             self.host.health.hold("stopping", "what is in work is finished")
@@ -163,10 +165,12 @@ async def _until_ended(work: _Work[SettingsT], grace_seconds: float) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _answering(door: doors.Door, listener: socket.socket, host: Host) -> AsyncIterator["serving.Server"]:
+async def _answering(
+    door: doors.Door, listener: socket.socket, host: Host, *, grace_seconds: float
+) -> AsyncIterator["serving.Server"]:
     from bloomweaver.runtime import serving  # its import is a part of the start that --help need not wait for
 
-    server = serving.server_of(door)
+    server = serving.server_of(door, graceful_seconds=grace_seconds / 2)
 
     def ended(_: object) -> None:
         if not host.ending.is_set():

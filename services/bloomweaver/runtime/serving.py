@@ -40,14 +40,18 @@ class Server(uvicorn.Server):
         finally:
             self._stopped.set()
 
+    def settle(self) -> None:
+        """Everything is open: see `settle_garbage`."""
+        settle_garbage()
+
     async def drained(self) -> None:
         """Stop, and wait for what is under way."""
         self.stop()
         await self._stopped.wait()
 
 
-def server_of(app: types.ASGIApp) -> Server:
-    """A server for an application; `answer` runs it."""
+def server_of(app: types.ASGIApp, *, graceful_seconds: float = GRACEFUL_SECONDS) -> Server:
+    """A server for an application; `answer` runs it. graceful_seconds: for the requests at hand, after `stop`."""
     return Server(
         uvicorn.Config(
             app,
@@ -57,7 +61,7 @@ def server_of(app: types.ASGIApp) -> Server:
             lifespan="off",
             ws="none",
             server_header=False,
-            timeout_graceful_shutdown=GRACEFUL_SECONDS,
+            timeout_graceful_shutdown=max(1, round(min(graceful_seconds, GRACEFUL_SECONDS))),
         )
     )
 
