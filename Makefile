@@ -65,6 +65,10 @@ test-torch: setup .venv-torch/.ready ## compare vectors with sentence-transforme
 .venv-torch/.ready: pyproject.toml scripts/setup $(wildcard requirements/*.lock)
 	@scripts/setup .venv-torch requirements/torch.lock requirements/model.lock
 
+.PHONY: crds
+crds: setup ## write k8s/crds anew from the controller's types
+	@$(BIN)/python -m bloomweaver.controller.schema > k8s/crds/embeddingmodel.yaml
+
 golden-update: setup ## rewrite the golden files; read the diff before you commit it
 	@BLOOMWEAVER_GOLDEN_UPDATE=1 $(BIN)/pytest -q $(shell grep -rl 'import golden' tests --include='test_*.py') $(PYTEST_FLAGS)
 	@git diff --stat -- tests/golden
