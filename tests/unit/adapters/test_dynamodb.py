@@ -5,6 +5,8 @@ import random
 
 import pytest
 
+from bloomweaver.adapters import clock as system_clocks
+from bloomweaver.adapters import opening
 from bloomweaver.adapters.engines.dynamodb import documents, items, keys, sequences, timing
 from bloomweaver.domain import errors, identity
 from bloomweaver.domain.documents import (
@@ -197,3 +199,28 @@ def test_an_answer_without_a_date_tells_nothing():
     made = timing.ServiceClock(here)
     made.observe("", sent_at=here.now(), received_at=here.now())
     assert made.now() == here.now()
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("dynamodb://table/rows", "write dynamodb://table"),
+        ("dynamodb://table?color=red", "is no setting of it"),
+        ("dynamodb://key:secret@table", "never holds credentials"),
+    ],
+)
+async def test_a_url_that_is_not_understood_is_refused_and_never_shows_a_secret(url: str, told: str):
+    with pytest.raises(errors.ConfigurationError, match=told) as refused:
+        async with opening.open_database(url, clock=clocks.ManualClock(), nonces=system_clocks.SystemNonces()):
+            pass
+    assert "secret" not in str(refused.value)
+
+
+async def test_a_table_is_no_place_for_queues_blobs_or_vectors():
+    addresses = opening.profile("dynamodb://table?region=r", queues="mem://", blobs="mem://", vectors="mem://")
+    assert addresses == opening.Addresses("dynamodb://table?region=r", "mem://", "mem://", "mem://")
+    with pytest.raises(errors.ConfigurationError, match="is no address for queues"):
+        async with opening.open_queues(
+            opening.profile("dynamodb://table").queues, clock=clocks.ManualClock(), nonces=system_clocks.SystemNonces()
+        ):
+            pass
