@@ -136,7 +136,7 @@ async def _prepared(store: str) -> str:
     return key.secret
 
 
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(400)
 def test_every_process_is_killed_once_and_what_is_left_is_what_was_sent(together: Together):
     for number, label in enumerate(list(together.processes)):
         share = DOCUMENTS // len(together.processes)
