@@ -7,6 +7,7 @@ import random
 import secrets
 import time
 import urllib.parse
+from typing import Any
 
 import pytest
 
@@ -41,6 +42,7 @@ async def on_pinecone(tmp_path, held, *, options=""):
 @pytest.fixture(params=["pinecone", "pinecone-lagging", "pinecone-without-positions", "opensearch", "chroma-folder",
                         "chroma-server"])  # fmt: skip
 async def vectors(request, tmp_path):
+    store: Any
     async with contextlib.AsyncExitStack() as stack:
         name = request.param
         if name == "pinecone":
