@@ -35,7 +35,7 @@ dev: setup ## the whole service on this machine, continuing from what `make try`
 	@$(BIN)/bloomweaver dev
 
 ##@ Test it
-.PHONY: test fast backends test-backends check sim sim-full test-torch golden-update docs-check bench
+.PHONY: test fast backends test-backends storm check sim sim-full test-torch golden-update docs-check bench
 test: fast ## every fast ring: unit, contract, golden, integration, then 4 minutes of simulation
 	@$(SIMULATE) --budget-seconds 240 --jobs $(JOBS)
 
@@ -47,6 +47,9 @@ backends: setup ## fetch and build the servers that the tests run against, where
 
 test-backends: backends ## every port against every real server that can be had here; what is missing is counted apart
 	@$(BIN)/pytest tests/contract $(wildcard tests/integration/backends) $(PYTEST_FLAGS)
+
+storm: setup ## kill real processes and their servers under 50,000 events: 20 minutes; writes its figures to the docs
+	@nice -n 5 $(BIN)/python -m tests.storm.run --write docs/concepts/proof.md
 
 check: setup ## linter, format, types, the wall between packages, the rules of the house
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -163,7 +163,11 @@ class Client:
 
     async def _single(self) -> None:
         """A patch and a DELETE, each by its own route."""
-        there = [name for name, known in self._model.documents.items() if known.exists and name.startswith(f"{self._author.name}-")]
+        there = [
+            name
+            for name, known in self._model.documents.items()
+            if known.exists and name.startswith(f"{self._author.name}-")
+        ]
         if len(there) < 2 or self._pace.over:
             return
         patched, deleted = self._author.dice.sample(there, 2)

@@ -19,9 +19,7 @@ CALM = {"late": 0.02, "late_seconds": 2.0, "lost_answer": 0.01, "lag_seconds": 0
 async def main(port: int) -> None:
     wrong = faults.Faults(**CALM)  # type: ignore[arg-type]  # names and numbers of the dataclass
     fake = service.Service(dimension=DIMENSION, clock=time.monotonic, faults=wrong)
-    config = uvicorn.Config(
-        serving.application(fake), host="127.0.0.1", port=port, log_config=None, lifespan="off"
-    )
+    config = uvicorn.Config(serving.application(fake), host="127.0.0.1", port=port, log_config=None, lifespan="off")
     server = uvicorn.Server(config)
     serve = asyncio.create_task(server.serve())
     while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it

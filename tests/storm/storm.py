@@ -175,8 +175,13 @@ class Storm:
         async with self._place.open() as store:
             await store.database.registry.add_key(
                 registry.StoredKey(
-                    id=key.id, tenant=identity.TenantId("default"), name="storm", hash=key.hash, verbs=verbs,
-                    collections=("*",), created_at=0.0,
+                    id=key.id,
+                    tenant=identity.TenantId("default"),
+                    name="storm",
+                    hash=key.hash,
+                    verbs=verbs,
+                    collections=("*",),
+                    created_at=0.0,
                 )  # fmt: skip
             )
         return key.secret
@@ -230,7 +235,9 @@ class Storm:
                 break
             await asyncio.sleep(0.5)
         if waiting:
-            self.verdict.violations.append(f"{waiting} documents still wait after {self._plan.settle_seconds:g} s: {counts}")
+            self.verdict.violations.append(
+                f"{waiting} documents still wait after {self._plan.settle_seconds:g} s: {counts}"
+            )
         if counts.get("failed"):
             self.verdict.violations.append(f"{counts['failed']} documents failed: {await self._dead(caller)}")
 
