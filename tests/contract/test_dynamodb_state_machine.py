@@ -26,7 +26,7 @@ class DynamodbMachine(machines.LedgerMachine):
         rows = self.run(self.rows())
         found: list[Any] = []
         for item in rows:
-            row, versions = documents.row_of(item), documents.versions_of(item)
+            row, versions = documents.row_and_versions(item)
             if documents.is_pending(row) and "due_in" not in item:
                 found.append(("unwatched", row))
             if any(v.state is VersionState.DEAD for v in versions) != ("remove_at" in item):

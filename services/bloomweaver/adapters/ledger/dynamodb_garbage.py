@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TypeAlias, TypeVar
 
-from bloomweaver.adapters.engines.dynamodb import documents, engine, items, keys, scanning, transactions
+from bloomweaver.adapters.engines.dynamodb import documents, engine, items, keys, scanning, timing, transactions
 from bloomweaver.adapters.ledger import dynamodb_accepting, dynamodb_building
 from bloomweaver.domain import identity
 from bloomweaver.domain.documents import DocumentKey, VersionState
@@ -147,7 +147,7 @@ def _purgeable(held: documents.Held, known: _Known, *, now: float) -> bool:
     if any(v.state is not VersionState.GONE for v in held.versions):
         return False
     ended_at = row.accepted_at if held.gone_at is None else held.gone_at
-    return known.swept_began_at is not None and known.swept_began_at > ended_at
+    return known.swept_began_at is not None and known.swept_began_at > ended_at + timing.APART_SECONDS
 
 
 def _next_look(held: documents.Held, *, now: float) -> float | None:

@@ -164,8 +164,8 @@ async def visible(
     found: dict[str, Row] = {}
     for name, item in zip(distinct, read, strict=True):
         if item is not None:
-            found[name] = documents.row_of(item)
-            moved = moved or documents.flip_of(item) > flips[keys.shard_of(name)]
+            found[name], flip = documents.row_and_flip(item)
+            moved = moved or flip > flips[keys.shard_of(name)]
     return ledger.Visibility(found, moved)
 
 

@@ -17,6 +17,9 @@ from bloomweaver.domain.identity import CollectionUid, Pipe, TenantId
 from bloomweaver.domain.reasons import Reason
 from bloomweaver.ports import registry
 
+COUNTED_WITHIN_SECONDS = 900.0
+"""A promotion reads every row of its collection."""
+
 _NEW = "attribute_not_exists(pk)"
 _THERE = "attribute_exists(pk)"
 
@@ -185,7 +188,7 @@ class DynamodbRegistry:
             generation = wanted(there.stored.generation, pipeline)
             return await generations.save(self._engine, there, generation, strict=not force, counted=counted)
 
-        return await self._engine.decided(attempt)
+        return await self._engine.decided(attempt, within_seconds=COUNTED_WITHIN_SECONDS)
 
     async def end_soak(self, uid: CollectionUid, *, epoch: int) -> registry.Moved:
         """See the port."""

@@ -67,7 +67,7 @@ async def _gate_of(opened: engine.Engine, uid: CollectionUid, pipe: Pipe, shard:
     total = ready = failed = 0
     laggards: list[DocumentKey] = []
     async for item in scanning.partition(opened, uid, shard):
-        row, versions = documents.row_of(item), documents.versions_of(item)
+        row, versions = documents.row_and_versions(item)
         if not row.live:
             continue
         version = steps.find(versions, row.live, pipe)

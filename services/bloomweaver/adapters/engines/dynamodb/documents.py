@@ -147,9 +147,10 @@ def row_of(item: items.Item) -> Row:
     return _row_of(row_key(item), items.loaded(item)[0])
 
 
-def flip_of(item: items.Item) -> int:
-    """The value of the flip counter when `live` last changed."""
-    return int(items.loaded(item)[5][2])
+def row_and_flip(item: items.Item) -> tuple[Row, int]:
+    """The row, and the value of the flip counter when its `live` last changed."""
+    values, *_, counters, _ = items.loaded(item)
+    return _row_of(row_key(item), values), int(counters[2])
 
 
 def _row_of(key: DocumentKey, values: list[Any]) -> Row:
@@ -343,9 +344,11 @@ def state_of(row: Row | None) -> State | None:
     return None if row is None else row.state
 
 
-def versions_of(item: items.Item) -> list[Version]:
-    """The versions alone."""
-    return [items.version_of(row_key(item), parts) for parts in items.loaded(item)[1]]
+def row_and_versions(item: items.Item) -> tuple[Row, list[Version]]:
+    """Both, read once: a count goes through every row."""
+    key = row_key(item)
+    values, versions, *_ = items.loaded(item)
+    return _row_of(key, values), [items.version_of(key, parts) for parts in versions]
 
 
 def builds_of(item: items.Item) -> list[Build]:

@@ -257,10 +257,12 @@ class Engine:
         detail = f"{self.calls.what} throttles {doing}."
         raise errors.TransientError(Reason.LEDGER_UNAVAILABLE, detail, retry_after_seconds=2.0)
 
-    async def decided(self, attempt: Callable[[], Awaitable[T]]) -> T:
+    async def decided(
+        self, attempt: Callable[[], Awaitable[T]], *, within_seconds: float = DECIDED_WITHIN_SECONDS
+    ) -> T:
         """The attempt's answer; it is made again for as long as others are in its way, which is not long."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(DECIDED_WITHIN_SECONDS):
+            async with asyncio.timeout(within_seconds):
                 for number in range(DECISIONS):
                     try:
                         return await attempt()

@@ -10,6 +10,9 @@ import email.utils
 
 from bloomweaver.ports import clock as clocks
 
+APART_SECONDS = 2.0
+"""More than the clocks of two processes are apart. What must have come after another's work came so much later."""
+
 FORGOTTEN_SECONDS = 600.0
 """Bounds are found anew after so long: clocks drift, and are set."""
 
