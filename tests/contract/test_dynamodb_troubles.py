@@ -377,6 +377,18 @@ async def test_a_table_of_a_newer_release_is_refused(
     assert refused.value.reason is Reason.SCHEMA_TOO_NEW
 
 
+async def test_a_table_that_lost_its_time_to_live_gets_it_again(
+    database: dynamodb.Database, url: str, time: clocks.ManualClock
+) -> None:
+    """Whoever made it died in between, or it was restored."""
+    client, table = database.engine.calls.client, database.engine.table
+    off = {"Enabled": False, "AttributeName": tables.EXPIRES}
+    await client.update_time_to_live(TableName=table, TimeToLiveSpecification=off)
+    async with dynamodb.opened(url, time):
+        found = await client.describe_time_to_live(TableName=table)
+    assert found["TimeToLiveDescription"]["TimeToLiveStatus"] in ("ENABLED", "ENABLING")
+
+
 async def test_processes_that_make_the_table_at_once_all_find_it(url: str, time: clocks.ManualClock) -> None:
     async def deployment() -> str:
         async with dynamodb.opened(url, time) as opened:

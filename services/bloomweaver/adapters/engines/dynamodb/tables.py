@@ -109,8 +109,7 @@ async def migrate(engine: engines.Engine, address: addresses.Address) -> bool:
             made = False  # another process was first
         found = await _active(engine)
     _check(engine, found)
-    if made:
-        await _expire(engine)
+    await _expire(engine)
     condition = "attribute_not_exists(version) OR version < :version"
     try:
         await engine.update(
@@ -191,6 +190,20 @@ def _names(schema: list[dict[str, str]]) -> tuple[str, ...]:
 
 
 async def _expire(engine: engines.Engine) -> None:
-    """What is over its time goes by itself."""
+    """What is over its time goes by itself; also after a restore, which leaves this out."""
+    if await _expires(engine):
+        return
     wanted = {"Enabled": True, "AttributeName": EXPIRES}
-    await engine.call("update_time_to_live", {"TableName": engine.table, "TimeToLiveSpecification": wanted})
+    request = {"TableName": engine.table, "TimeToLiveSpecification": wanted}
+    try:
+        await engine.call("update_time_to_live", request, expected=("ValidationException",))
+    except failures.Refused as refused:
+        if not await _expires(engine):  # else another process was first
+            told = refused.response.get("Error", {}).get("Message", refused.code)
+            detail = f"{engine.calls.what}: its time to live cannot be switched on ({told}). Run it again in an hour."
+            raise errors.ConfigurationError(Reason.INVALID_CONFIGURATION, detail) from refused
+
+
+async def _expires(engine: engines.Engine) -> bool:
+    found = await engine.call("describe_time_to_live", {"TableName": engine.table})
+    return found["TimeToLiveDescription"]["TimeToLiveStatus"] in ("ENABLED", "ENABLING")
