@@ -34,7 +34,7 @@ class Director:
         """Spread over the events, and over no more than the meant time twice."""
         for number in range(self.kills):
             due = (number + 0.5) / self.kills
-            while self.pace.progress < due:
+            while self.pace.progress < due:  # noqa: ASYNC110 - by the numbers
                 await asyncio.sleep(0.1)
             running = [label for label, part in self.fleet.parts.items() if part.process is not None]
             await asyncio.to_thread(self.fleet.kill, self.dice.choice(running))
@@ -43,7 +43,7 @@ class Director:
     async def trouble(self, faults: dict[str, Fault]) -> None:
         """Each once, evenly over the events."""
         for number, (name, fault) in enumerate(faults.items()):
-            while self.pace.progress < (number + 0.3) / len(faults):
+            while self.pace.progress < (number + 0.3) / len(faults):  # noqa: ASYNC110 - as above
                 await asyncio.sleep(0.1)
             self.happened[name] += 1
             await fault()

@@ -1,6 +1,6 @@
 """What a storm tells: on the terminal, and as the table of the docs."""
 
-import datetime
+import datetime as dt
 import os
 import pathlib
 import platform
@@ -16,15 +16,15 @@ SHOWN = 10
 def told(verdict: storm.Verdict) -> str:
     """For who watches."""
     lines = [
-        f"storm {verdict.plan.kind}: {verdict.acknowledged:,} events in {verdict.storm_seconds:.0f} s,"
-        f" settled {verdict.settle_seconds:.0f} s later",
+        f"storm {verdict.plan.kind}: {verdict.acknowledged:,} events in {verdict.storm_seconds:.0f} s",
+        f"  settled after: {verdict.settle_seconds:.0f} s",
         f"  kills: {_listed(verdict.kills)}",
         f"  faults: {_listed(verdict.happened)}",
         f"  ended by themselves: {_listed(verdict.ended) or 'none'}",
         f"  outcomes: {_listed(verdict.outcomes)}",
         f"  answers: {_listed(verdict.answers)}",
-        f"  searches: {verdict.searches:,} with {verdict.hits:,} hits; documents: {verdict.documents:,},"
-        f" {verdict.deleted:,} deleted",
+        f"  searches: {verdict.searches:,} with {verdict.hits:,} hits",
+        f"  documents: {verdict.documents:,}, {verdict.deleted:,} deleted",
         f"  audit: {dict(verdict.audit)}",
         f"  violations: {len(verdict.violations)}",
         *(f"    {line}" for line in verdict.violations[:SHOWN]),
@@ -55,7 +55,7 @@ def table(verdicts: Sequence[storm.Verdict]) -> str:
     heads = [f"`{one.plan.kind}`" for one in verdicts]
     lines = [f"| | {' | '.join(heads)} |", f"| --- |{' --- |' * len(heads)}"]
     lines += [f"| {name} | {' | '.join(values)} |" for name, values in rows]
-    day = datetime.datetime.now(datetime.UTC).date().isoformat()
+    day = dt.datetime.now(dt.UTC).date().isoformat()
     machine = f"{os.cpu_count()} shared cores, {platform.machine()}, Python {platform.python_version()}"
     return "\n".join([*lines, "", f"Measured on {day}: {machine}; seed {verdicts[0].plan.seed}."])
 

@@ -1,8 +1,12 @@
-"""All services as processes, killed and started again; whatever ends by itself is counted and started again too."""
+"""All services as processes, killed and started again; whatever ends by itself is counted and started again too.
+
+None outlives the harness: each holds the other end of its pipe.
+"""
 
 import asyncio
 import contextlib
 import json
+import os
 import pathlib
 import signal
 import subprocess
@@ -59,6 +63,7 @@ class Fleet:
     ended: Counter[str] = field(default_factory=Counter)
     kills: Counter[str] = field(default_factory=Counter)
     closing: bool = False
+    lifeline: tuple[int, int] = field(default_factory=os.pipe)
 
     def begin(self, label: str, *, skew_seconds: float = 0.0) -> None:
         """A new part, running."""
@@ -104,6 +109,8 @@ class Fleet:
     def close(self) -> None:
         """Nothing is left."""
         self.closing = True
+        for end in self.lifeline:
+            os.close(end)
         for part in self.parts.values():
             if part.process is not None:
                 part.process.kill()
@@ -120,7 +127,8 @@ class Fleet:
         command = ["-c", program] if part.skew_seconds else ["-m", f"bloomweaver.{name}"]
         with part.log.open("ab") as log:
             part.process = subprocess.Popen(
-                [sys.executable, *command, f"--port={port}", *arguments],
+                [sys.executable, *command, f"--port={port}", f"--lifeline-fd={self.lifeline[0]}", *arguments],
+                pass_fds=(self.lifeline[0],),
                 env=self.services.environment(name), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
         part.port = port

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import pathlib
+import shutil
 import sys
 import tempfile
 
@@ -19,7 +20,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.storm.run", description=__doc__)
     parser.add_argument("--events", type=int, default=50_000, help="in all")
     parser.add_argument("--kills", type=int, default=100, help="in all")
-    parser.add_argument("--seconds", type=float, default=900.0, help="over which the events are spread, at least")
+    parser.add_argument("--seconds", type=float, default=1080.0, help="over which the events are spread, at least")
     parser.add_argument("--fault-seconds", type=float, default=60.0, help="how long a fault lasts")
     parser.add_argument("--documents", type=int, default=3000, help="of each kind of storm")
     parser.add_argument("--seed", type=int, default=0)
@@ -35,12 +36,16 @@ def main() -> int:
             seconds=given.seconds * seconds, fault_seconds=given.fault_seconds, documents=given.documents,
             settle_seconds=SETTLE_SECONDS,
         )  # fmt: skip
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="bloomweaver-storm-"))
         try:
-            with tempfile.TemporaryDirectory(prefix="bloomweaver-storm-", ignore_cleanup_errors=True) as folder:
-                verdict = asyncio.run(storm.storm(plan, pathlib.Path(folder)))
+            verdict = asyncio.run(storm.storm(plan, folder))
         except processes.Absent as absent:
             print(f"not run: {absent}")
             continue
+        if verdict.violations:
+            print(f"the logs of the processes are in {folder}")
+        else:
+            shutil.rmtree(folder)
         verdicts.append(verdict)
         print(figures.told(verdict), flush=True)
     if given.write and verdicts:

@@ -50,7 +50,7 @@ class Postgresql:
         options = [word for key, value in SETTINGS.items() for word in ("-c", f"{key}={value}")]
         command = [str(self._programs / "bin" / "postgres"), "-D", str(self._folder / "data"), *options,
                    "-c", f"port={self.port}"]  # fmt: skip
-        ready = functools.partial(postgresql._ready, self._programs, self.port)  # noqa: SLF001 - the same server, restarted
+        ready = functools.partial(postgresql._ready, self._programs, self.port)
         self._running = contextlib.ExitStack()
         self._pid = self._running.enter_context(
             processes.started(
@@ -95,8 +95,8 @@ def postgresql_server() -> Iterator[Postgresql]:
         raise processes.Absent("PostgreSQL: one that is given cannot be killed")
     owner = processes.account()
     with processes.folder("storm", owner=owner) as folder:
-        programs = postgresql._reachable(postgresql._installed(postgresql.MAJOR), folder, owner)  # noqa: SLF001 - as above
-        password = postgresql._initialised(programs, folder, owner=owner).read_text(encoding="utf-8")  # noqa: SLF001
+        programs = postgresql._reachable(postgresql._installed(postgresql.MAJOR), folder, owner)
+        password = postgresql._initialised(programs, folder, owner=owner).read_text(encoding="utf-8")
         server = Postgresql(programs, folder, owner=owner, password=password)
         server.start()
         try:
@@ -145,7 +145,7 @@ class Proxy:
 async def proxy(target: int) -> AsyncIterator[Proxy]:
     """Listening until the context ends."""
     made = Proxy(target)
-    server = await asyncio.start_server(made._accepted, "127.0.0.1", 0)  # noqa: SLF001 - its own server
+    server = await asyncio.start_server(made._accepted, "127.0.0.1", 0)
     made.port = server.sockets[0].getsockname()[1]
     try:
         yield made

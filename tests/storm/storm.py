@@ -1,4 +1,4 @@
-"""A storm from the first event to the verdict: real processes, real PostgreSQL, kills and faults, and a model that judges.
+"""A storm from the first event to the verdict: real processes, a real PostgreSQL, kills, faults, a model that judges.
 
 In the `postgresql` kind everything is on PostgreSQL, two processes have clocks that are two hours wrong. In `servers`
 the queues are in the double of SQS, the vectors in the fake of Pinecone (late writes and lost answers all along), the
@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import pathlib
 import random
+import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
@@ -25,6 +26,7 @@ from tests.support import aws, running
 DISK_BYTES = 512 * 1024 * 1024
 VISIBILITY_SECONDS = 5
 LOOKED = 200
+TELL_SECONDS = 20.0
 AUTHORS = 3
 
 
@@ -182,7 +184,7 @@ class Storm:
                     verbs=verbs,
                     collections=("*",),
                     created_at=0.0,
-                )  # fmt: skip
+                )
             )
         return key.secret
 
@@ -206,17 +208,29 @@ class Storm:
                 random.Random(f"{self._plan.seed} {number}"), turns,
             )  # fmt: skip
             sending.append(clients.Client(caller, author, self._pace, batch=self._plan.batch))
-        async with asyncio.TaskGroup() as group:
-            for client in sending:
-                group.create_task(client.run())
-            for one in self._models:
-                group.create_task(clients.watch(caller, one, self._pace, self._dice))
-            group.create_task(director.kill())
-            group.create_task(director.trouble(self._faults(director)))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for client in sending:
+                    group.create_task(client.run())
+                for one in self._models:
+                    group.create_task(clients.watch(caller, one, self._pace, self._dice))
+                group.create_task(director.kill())
+                group.create_task(director.trouble(self._faults(director)))
+                group.create_task(self._tell())
+        except* AssertionError as refused:
+            self.verdict.violations += [str(error) for error in refused.exceptions]
         self.verdict.happened = director.happened
         for client in sending:
             self.verdict.outcomes += client.outcomes
         self.verdict.storm_seconds = time.monotonic() - began
+
+    async def _tell(self) -> None:
+        """How far it is, for who watches."""
+        while not self._pace.over:
+            await asyncio.sleep(TELL_SECONDS)
+            wrong = sum(len(one.violations) for one in self._models)
+            done = f"{self._pace.sent:,} of {self._plan.events:,} events, {sum(self.fleet.kills.values())} kills"
+            print(f"storm {self._plan.kind}: {done}, {wrong} violations", file=sys.stderr, flush=True)
 
     def _faults(self, director: faults.Director) -> dict[str, faults.Fault]:
         place = self._place
@@ -292,6 +306,5 @@ def _hash(turn: int) -> str:
 
 async def storm(plan: Plan, folder: pathlib.Path) -> Verdict:
     """Servers, processes, storm, verdict."""
-    folder.chmod(0o755)
     async with placed(plan.kind, folder) as place:
         return await Storm(plan, place, folder).run()
