@@ -54,7 +54,9 @@ class Claim(Part):
     """The weights lie on a volume."""
 
     name: Annotated[str, pydantic.Field(min_length=1, max_length=253, description="PersistentVolumeClaim to mount.")]
-    sub_path: Annotated[str, pydantic.Field(max_length=253, description="Folder on it that holds the models.")] = ""
+    sub_path: Annotated[
+        str, pydantic.Field(max_length=253, description="Folder on it; the model is the folder of its name there.")
+    ] = ""
 
 
 class ImageVolume(Part):
