@@ -2,9 +2,6 @@
 
 import asyncio
 import contextlib
-import pathlib
-import re
-import secrets
 import urllib.parse
 
 import psycopg
@@ -16,8 +13,8 @@ from bloomweaver.domain import errors
 from bloomweaver.domain.reasons import Reason
 from tests.integration.cli import processes
 from tests.support import pipelines
+from tests.support import roles as roles_of_docs
 
-DOCS = pathlib.Path(__file__).parents[3] / "docs" / "reference" / "backends" / "postgresql.md"
 THROW_OUT = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND application_name = 'bloomweaver'"
 )
@@ -75,27 +72,9 @@ async def test_nothing_acknowledged_is_lost_when_connections_are_cut(postgresql_
 
 
 @pytest.fixture
-def roles(postgresql_url, postgresql_server):
-    """The roles of the docs, made by the statements of the docs: (URL of the owner, of the services, password)."""
-    (statements,) = re.findall(r"```sql\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
-    suffix, password = secrets.token_hex(4), secrets.token_urlsafe(12)
-    owner, service = f"bw_owner_{suffix}", f"bw_service_{suffix}"
-    statements = statements.replace("bloomweaver_owner", owner)
-    statements = re.sub(r"(ROLE|TO) bloomweaver\b", rf"\1 {service}", statements)
-    parts = urllib.parse.urlsplit(postgresql_url)
-    place = parts.netloc.rpartition("@")[2]
-    with psycopg.connect(postgresql_url, autocommit=True) as admin:
-        admin.execute(statements)
-        for role in (owner, service):
-            admin.execute(f"ALTER ROLE {role} PASSWORD '{password}'")
-        yield (
-            parts._replace(netloc=f"{owner}@{place}").geturl(),
-            parts._replace(netloc=f"{service}@{place}").geturl(),
-            password,
-        )
-        admin.execute(
-            f"DROP SCHEMA bloomweaver CASCADE; DROP OWNED BY {owner}, {service}; DROP ROLE {owner}, {service}"
-        )
+def roles(postgresql_url):
+    with roles_of_docs.made(postgresql_url) as found:
+        yield found
 
 
 async def test_the_roles_of_the_docs_are_enough_and_no_more(roles):
