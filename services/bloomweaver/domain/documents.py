@@ -3,7 +3,7 @@
 The row is the truth about a document: `seq` is what the client wants, `live` is what search may show.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
@@ -207,6 +207,25 @@ class Version:
     removals: int = 0
     tokens_embedded: int = 0
     tokens_reused: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What waits for the workers of one queue. bytes: of its text, from a sample; 0 where a store cannot tell."""
+
+    lane: str
+    documents: int
+    bytes: int = 0
+
+
+def backlog_of(counted: Iterable[tuple[str, int, float]]) -> list[Backlog]:
+    """(lane, documents, bytes of one) added up by lane; what waits for no queue is left out."""
+    lanes: dict[str, Backlog] = {}
+    for lane, documents, size in counted:
+        if lane and documents:
+            before = lanes.get(lane, Backlog(lane, 0))
+            lanes[lane] = Backlog(lane, before.documents + documents, before.bytes + round(documents * float(size)))
+    return list(lanes.values())
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from bloomweaver.domain.documents import DocumentKey, Version
+from bloomweaver.domain.documents import Backlog, DocumentKey, Version
 from bloomweaver.domain.events import Step
 from bloomweaver.domain.identity import BuildId, CollectionUid, Pipe, TenantId
 
@@ -67,6 +67,11 @@ class Healing(Protocol):
 
         Lane names: `create`, `update`, `delete`, and `change:{space}`. Deletes and laggards of a building pipeline too.
         """
+        ...
+
+    async def backlog(self) -> list[Backlog]:
+        """What waits, by lane as in `stuck`, for whoever decides how many workers run; vectors due to go are `delete`.
+        Changes nothing, and stops counting where more would decide nothing."""
         ...
 
     async def removals(self, *, limit: int) -> list[Stuck]:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from bloomweaver.adapters.engines.dynamodb import documents, engine, items, keys, scanning
 from bloomweaver.adapters.ledger import dynamodb_garbage, dynamodb_owning
 from bloomweaver.domain import steps
-from bloomweaver.domain.documents import Version, VersionState
+from bloomweaver.domain.documents import Backlog, Version, VersionState, backlog_of
 from bloomweaver.domain.events import Lane, Step
 from bloomweaver.domain.identity import CollectionUid
 from bloomweaver.ports import healing, queues
@@ -24,6 +24,9 @@ BACKFILL_PAUSE_SECONDS = 60.0
 
 SCANNED_PER_FOUND = 20
 """A scan looks at so many documents for each that it may give, then leaves the rest for the next call."""
+
+COUNTED = 1000
+"""A lane's backlog is counted so far in each of its partitions: a page that costs little every second."""
 
 _ALWAYS = (documents.STALLED, Lane.CREATE, Lane.UPDATE, Lane.DELETE)
 
@@ -126,6 +129,17 @@ class DynamodbHealing:
             cursor = None
         await dynamodb_owning.go_on(self._engine, scan, "backfill", cursor, at=now)
         return found
+
+    async def backlog(self) -> list[Backlog]:
+        """See the port. The indexes do not hold the size of a text, and lag a little."""
+        counted = [(lane, await self._number(lane), 0.0) for lane in await self._lanes()]
+        due = await dynamodb_garbage.due(self._engine, keys.REMOVALS, limit=COUNTED, now=self._now())
+        return backlog_of([*counted, (Lane.DELETE.value, len(due), 0.0)])
+
+    async def _number(self, lane: str) -> int:
+        partitions = [documents.due_in(lane, shard) for shard in range(documents.due_shards(lane))]
+        pages = await self._engine.together([self._engine.index(keys.DUE, name, limit=COUNTED) for name in partitions])
+        return sum(len(page) for page in pages)
 
     async def removals(self, *, limit: int) -> list[healing.Stuck]:
         """See the port."""

@@ -11,7 +11,7 @@ from dataclasses import replace
 from bloomweaver.adapters.engines.sqlite import documents, engine, rows
 from bloomweaver.adapters.ledger import sqlite_garbage, sqlite_owning
 from bloomweaver.domain import steps
-from bloomweaver.domain.documents import Version, VersionState
+from bloomweaver.domain.documents import Backlog, Version, VersionState, backlog_of
 from bloomweaver.domain.events import Lane, Step
 from bloomweaver.domain.identity import CollectionUid
 from bloomweaver.ports import healing, queues
@@ -28,10 +28,27 @@ SCANNED_PER_FOUND = 20
 COMPACTED_SECONDS = 60.0
 """The least time between two rewrites of the write-ahead log."""
 
+COUNTED = 100_000
+"""A backlog is counted so far; more would start no more workers."""
+
+SAMPLED = 200
+"""Documents of a lane whose size stands for all."""
+
 _LANES = (
     "WITH RECURSIVE lanes(lane) AS (SELECT min(lane) FROM document WHERE lane IS NOT NULL UNION ALL"
     " SELECT (SELECT min(lane) FROM document WHERE lane > lanes.lane) FROM lanes WHERE lanes.lane IS NOT NULL)"
     " SELECT lane FROM lanes WHERE lane IS NOT NULL"
+)
+_BACKLOG = (
+    "WITH RECURSIVE lanes(lane) AS (SELECT min(lane) FROM document WHERE lane IS NOT NULL UNION ALL"
+    " SELECT (SELECT min(lane) FROM document WHERE lane > lanes.lane) FROM lanes WHERE lanes.lane IS NOT NULL)"
+    " SELECT lane,"
+    f" (SELECT count(*) FROM (SELECT 1 FROM document WHERE document.lane = lanes.lane LIMIT {COUNTED}) AS counted),"
+    " (SELECT coalesce(avg(size_bytes), 0) FROM (SELECT size_bytes FROM document JOIN revision USING (seq)"
+    f" WHERE document.lane = lanes.lane ORDER BY due_at LIMIT {SAMPLED}) AS sampled)"
+    " FROM lanes WHERE lane IS NOT NULL"
+    " UNION ALL SELECT 'delete',"
+    f" (SELECT count(*) FROM (SELECT 1 FROM version WHERE remove_at <= ? LIMIT {COUNTED}) AS due), 0"
 )
 _DUE = "SELECT did, cid FROM document WHERE lane = ? AND due_at <= ? ORDER BY due_at LIMIT ?"
 _LOST = (
@@ -65,6 +82,11 @@ class SqliteHealing:
         """See the port."""
         now = self._now()
         return await self._engine.write(lambda c: _stuck(c, limit=limit, empty_lanes=empty_lanes, now=now))
+
+    async def backlog(self) -> list[Backlog]:
+        """See the port."""
+        now = self._now()
+        return backlog_of(await self._engine.read(lambda c: c.execute(_BACKLOG, (now,)).fetchall()))
 
     async def removals(self, *, limit: int) -> list[healing.Stuck]:
         """See the port."""
