@@ -217,9 +217,12 @@ async def test_chunks_that_were_written_for_nothing_are_garbage_after_an_hour(w:
             raise botocore.exceptions.ReadTimeoutError(endpoint_url="there")
         return await call()
 
-    intent = w.intent(await w.put(), count=MANY)
+    await w.shown("zero")
+    replaced = await w.put("one")
+    intent = w.intent(await w.put("two"), count=MANY)
     with pytest.raises(errors.TransientError):
         await troubled(w, trouble).ledger.intend([intent])
+    assert [(item.revision, item.build) for item in await w.collect()] == [(replaced, None)]
     assert await w.collect() == []
     w.time.advance(dynamodb_building.ANNOUNCED_SECONDS)
     assert [item.build for item in await w.collect()] == [(world.A.pipe, intent.build)]

@@ -62,7 +62,8 @@ def _announce(held: documents.Held, intent: ledger.Intent, *, now: float) -> led
         known = _build(held, intent)
         since = now if known is None or known.pending_since is not None else None
         _keep_build(held, intent, pending_since=since)
-        documents.littered(held, at=now + ANNOUNCED_SECONDS)
+        given_up_at = now + ANNOUNCED_SECONDS
+        documents.littered(held, at=given_up_at if held.litter_at is None else min(held.litter_at, given_up_at))
     return refused
 
 
