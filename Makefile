@@ -21,17 +21,25 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 ##@ Use it
-.PHONY: setup try dev
-setup: .venv/.ready ## make .venv with everything that is needed (the first run downloads about 250 MB)
+.PHONY: setup usable try dev
+setup: .venv/.dev ## make .venv with everything that tests need (the first run downloads about 320 MB)
 	@:
 
-.venv/.ready: pyproject.toml scripts/setup $(wildcard requirements/*.lock)
+.venv/.dev: pyproject.toml scripts/setup $(wildcard requirements/*.lock)
 	@scripts/setup .venv requirements/dev.lock requirements/model.lock
+	@touch .venv/.local
 
-try: setup ## ingest DIR=docs, search it, edit it, delete from it: the whole promise in one minute
+# What `try` and `dev` need is a part of it, a third of the size.
+usable: .venv/.local
+	@:
+
+.venv/.local: pyproject.toml scripts/setup $(wildcard requirements/*.lock)
+	@scripts/setup .venv requirements/local.lock requirements/model.lock
+
+try: usable ## ingest DIR=docs, search it, edit it, delete from it: the whole promise in one minute
 	@$(BIN)/bloomweaver try $(DIR)
 
-dev: setup ## the whole service on this machine, continuing from what `make try` left
+dev: usable ## the whole service on this machine, continuing from what `make try` left
 	@$(BIN)/bloomweaver dev
 
 ##@ Test it
@@ -62,10 +70,10 @@ sim: setup ## replay one simulated history, readably: make sim SEED=n
 sim-full: setup ## many simulated histories: make sim-full N=10000
 	@$(SIMULATE) --histories $(N) --jobs $(JOBS)
 
-test-torch: setup .venv-torch/.ready ## compare vectors with sentence-transformers (an environment of its own, 6 GB)
+test-torch: setup .venv-torch/.torch ## compare vectors with sentence-transformers (an environment of its own, 6 GB)
 	@.venv-torch/bin/pytest tests/torch $(PYTEST_FLAGS)
 
-.venv-torch/.ready: pyproject.toml scripts/setup $(wildcard requirements/*.lock)
+.venv-torch/.torch: pyproject.toml scripts/setup $(wildcard requirements/*.lock)
 	@scripts/setup .venv-torch requirements/torch.lock requirements/model.lock
 
 .PHONY: crds
