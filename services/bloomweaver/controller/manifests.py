@@ -265,7 +265,6 @@ def _triggers(world: observed.World, revision: resources.Revision) -> list[Json]
             "scalerAddress": world.setup.scaler_address,
             "lane": f"change:{revision.space}",
             "targetDrainSeconds": str(scaling.target_drain_seconds),
-            "idleAfterSeconds": str(scaling.idle_after_seconds),
         },
     }
     if sqs is None:

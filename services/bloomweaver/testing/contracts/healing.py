@@ -9,7 +9,7 @@ from bloomweaver.domain.reasons import Reason
 from bloomweaver.ports import healing as ports
 from bloomweaver.ports import ledger
 from bloomweaver.testing import clocks
-from bloomweaver.testing.contracts import healing_owning, world
+from bloomweaver.testing.contracts import healing_backlog, healing_owning, world
 
 DAY_SECONDS = 86_400.0
 CHANGE_A = f"change:{world.A.space}"
@@ -23,42 +23,6 @@ def lanes(found: list[ports.Stuck]) -> list[tuple[str, str]]:
 
 class Waiting:
     """R12: `stuck` and `removals`."""
-
-    async def backlog(self, w: world.World) -> dict[str, int]:
-        return {waiting.lane: waiting.documents for waiting in await w.healing.backlog()}
-
-    async def test_the_backlog_counts_what_waits_in_each_lane_at_once(self, w: world.World) -> None:
-        assert await self.backlog(w) == {}
-        one, _ = await w.put("text", "one"), await w.put("text", "two")
-        assert await self.backlog(w) == {CHANGE_A: 2}
-        await w.intend(one, document="one")
-        assert await self.backlog(w) == {CHANGE_A: 1, "create": 1}
-        assert await self.backlog(w) == {CHANGE_A: 1, "create": 1}
-
-    async def test_the_backlog_is_empty_when_everything_is_where_it_should_be(self, w: world.World) -> None:
-        await w.shown()
-        assert await self.backlog(w) == {}
-        await w.delete()
-        w.time.advance(60)
-        assert set(await self.backlog(w)) == {"delete"}
-
-    async def test_a_failed_document_is_no_backlog(self, w: world.World) -> None:
-        seq = await w.put()
-        await w.ledger.fail(ledger.Failure(w.key(), seq, world.A.pipe, Reason.UNPARSABLE, "", permanent=True))
-        assert await self.backlog(w) == {}
-
-    async def test_vectors_that_are_due_to_go_are_backlog_of_the_delete_lane(self, w: world.World) -> None:
-        await w.shown("one")
-        await w.index(await w.put("two"))
-        assert await self.backlog(w) == {}
-        w.time.advance(60)
-        assert await self.backlog(w) == {"delete": 1}
-
-    async def test_the_backlog_tells_how_much_text_waits_where_it_can(self, w: world.World) -> None:
-        await w.put("x" * 1000)
-        await w.put("x" * 3000, "other")
-        (waiting,) = await w.healing.backlog()
-        assert waiting.bytes in {0, 4000}
 
     async def test_what_waits_is_hinted_again_later_and_later(self, w: world.World) -> None:
         await w.put()
@@ -363,9 +327,11 @@ class Collecting:
         ]
         for call in (w.healing.stuck, w.healing.removals, w.healing.garbage):
             assert await call(limit=10) == []
-        w.time.advance(60)  # what was being written when it was deleted has ended, one way or the other
         done = [await w.healing.erase(uid, limit=2) for _ in range(8)]
         assert (done[0], done[-1]) == (False, True)
+        assert [each.uid for each in await w.healing.retired()] == [uid]  # somebody may write for it yet
+        w.time.advance(DAY_SECONDS)
+        assert await w.healing.erase(uid, limit=2)
         assert await w.healing.retired() == []
         assert sum((await w.ledger.counts(world.TENANT)).values()) == 0
 
@@ -393,7 +359,7 @@ class Collecting:
         assert await w.database.history.timeline(w.key()) == []
 
 
-class HealingContract(Waiting, Rebuilding, Collecting, healing_owning.Owning):
+class HealingContract(Waiting, Rebuilding, Collecting, healing_owning.Owning, healing_backlog.Counting):
     """Every adapter passes these unchanged."""
 
     @pytest.fixture
