@@ -12,6 +12,8 @@ from bloomweaver.domain.documents import Backlog, DocumentKey, Version
 from bloomweaver.domain.events import Step
 from bloomweaver.domain.identity import BuildId, CollectionUid, Pipe, TenantId
 
+RETIRED_SECONDS = 86_400.0  # so long a deleted collection is known: a worker that stood still may write for it late
+
 
 @dataclass(frozen=True, slots=True)
 class Stuck:
@@ -70,8 +72,7 @@ class Healing(Protocol):
         ...
 
     async def backlog(self) -> list[Backlog]:
-        """What waits, by lane as in `stuck`, for whoever decides how many workers run; vectors due to go are `delete`.
-        Changes nothing, and stops counting where more would decide nothing."""
+        """What waits, by lane as in `stuck`, vectors due to go as `delete`; stops counting where it decides nothing."""
         ...
 
     async def removals(self, *, limit: int) -> list[Stuck]:
@@ -107,11 +108,11 @@ class Healing(Protocol):
         ...
 
     async def retired(self) -> list[Retired]:
-        """Collections that were deleted and are not erased yet."""
+        """Collections that were deleted: until nothing is left of them, and RETIRED_SECONDS at least."""
         ...
 
     async def erase(self, uid: CollectionUid, *, limit: int) -> bool:
-        """Drop up to `limit` documents of a deleted collection with all they have; True when nothing is left."""
+        """Drop up to `limit` documents of a deleted collection; True when only its name is left, which goes in time."""
         ...
 
     async def trim(self, *, limit: int) -> int:

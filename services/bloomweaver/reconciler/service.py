@@ -22,11 +22,13 @@ class Pace:
     """How often and how much. sweep_seconds: between sweeps of everything. page: rows a step looks at in one call.
 
     first_sweep_seconds: from the start to the first sweep, so that a process that seldom lives a day sweeps too.
+    erase_again_seconds: between looks at a deleted collection of which nothing is left, for what is written late.
     """
 
     round_seconds: float = 5.0
     sweep_seconds: float = 86_400.0
     first_sweep_seconds: float = 1800.0
+    erase_again_seconds: float = 3600.0
     page: int = 500
     pages_per_round: int = 20
 
@@ -65,6 +67,7 @@ class ReconcilerService:
         self._deployment = deployment
         self._pace = pace
         self._sweep_at: float | None = None
+        self._erased_at: dict[CollectionUid, float] = {}
         self._generations_now: list[Generation] | None = None
         self.sweeper = sweeping.Sweeper(
             healing=healing,
@@ -186,13 +189,21 @@ class ReconcilerService:
         return count
 
     async def _erase(self) -> int:
-        """What a deleted collection left: namespaces and blobs first, the rows last."""
+        """What a deleted collection left: namespaces and blobs first, the rows last; then what came late."""
         count = 0
-        for retired in await self._healing.retired():
+        found = await self._healing.retired()
+        self._erased_at = {each.uid: self._erased_at[each.uid] for each in found if each.uid in self._erased_at}
+        now = self._clock.monotonic()
+        for retired in found:
+            erased_at = self._erased_at.get(retired.uid)
+            if erased_at is not None and now < erased_at + self._pace.erase_again_seconds:
+                continue
             for pipe in retired.pipes:
                 await self._vectors.drop(identity.namespace_of(self._deployment, retired.uid, pipe))
             await self._erase_blobs(retired.uid)
-            count += await self._healing.erase(retired.uid, limit=self._pace.page * self._pace.pages_per_round)
+            if await self._healing.erase(retired.uid, limit=self._pace.page * self._pace.pages_per_round):
+                count += erased_at is None
+                self._erased_at[retired.uid] = now
         return count
 
     async def _erase_blobs(self, uid: CollectionUid) -> None:

@@ -91,7 +91,30 @@ async def test_a_deleted_collection_leaves_neither_vectors_nor_blobs() -> None:
 
         assert await pipe.stored_ids() == set()
         assert [blob.key async for blob in pipe.store.blobs.list("")] == []
+
+
+async def test_what_is_written_late_for_a_deleted_collection_goes_too() -> None:
+    async with pipelines.opened() as pipe:
+        await pipe.put("a", "words " * 20_000)
+        await pipe.settle()
+        uid = (await pipe.collection()).uid
+        await pipe.store.database.registry.delete_collection(uid)
+        await pipe.reconciler.round()
+        await pipe.store.blobs.put(f"{identity.blob_prefix(pipe.deployment, uid)}processed/late", b"by a frozen worker")
+
+        await pipe.reconciler.round()
+        assert await _keys(pipe), "looked at again at once: a listing every few seconds, for nothing"
+
+        pipe.clock.advance(3600)
+        await pipe.reconciler.round()
+        assert not await _keys(pipe)
+        pipe.clock.advance(86_400)
+        await pipe.reconciler.round()
         assert await pipe.store.database.healing.retired() == []
+
+
+async def _keys(pipe: pipelines.Pipeline) -> list[str]:
+    return [blob.key async for blob in pipe.store.blobs.list("")]
 
 
 async def test_a_sweep_removes_what_no_document_owns_and_nothing_else() -> None:

@@ -19,7 +19,6 @@ from bloomweaver.ports import healing
 TOMBSTONE_KEPT_SECONDS = 30 * 86_400.0
 OFFERED_AGAIN_SECONDS = 60.0
 SWEEP_AWAITED_SECONDS = 3600.0
-LATE_WRITES_SECONDS = 60.0
 """An accept that read the collection before it was deleted has ended by then, one way or the other."""
 
 T = TypeVar("T")
@@ -253,7 +252,7 @@ async def retired(opened: engine.Engine) -> list[healing.Retired]:
 
 
 async def erase(opened: engine.Engine, uid: CollectionUid, *, limit: int, now: float) -> bool:
-    """A page of a deleted collection; True when nothing of it is left, and nothing can come any more."""
+    """A page of a deleted collection; True when nothing of it is left but its name, which goes in time."""
     collection = await opened.one(keys.collection(uid))
     if collection is None:
         return True
@@ -265,8 +264,8 @@ async def erase(opened: engine.Engine, uid: CollectionUid, *, limit: int, now: f
         return False
     if not await _erase_partitions(opened, [keys.inbox(uid, shard) for shard in range(keys.SHARDS)], limit=limit):
         return False
-    if now < float(collection["deleted_at"]["N"]) + LATE_WRITES_SECONDS:
-        return False
+    if now < float(collection["deleted_at"]["N"]) + healing.RETIRED_SECONDS:
+        return True
     part = [items.key_of(item) for item in await opened.all(keys.collection_part(uid), only=("n",))]
     await _erase_partitions(opened, [keys.tallies(uid), keys.failed(uid)], limit=0)
     await opened.delete_many([name for name in part if name != keys.collection(uid)])

@@ -55,7 +55,7 @@ _RETIRED = (
     "SELECT c.uid, c.tenant, array_remove(array_agg(n.pipe ORDER BY n.pipe), NULL) FROM collection c"
     " LEFT JOIN namespace n USING (cid) WHERE c.deleted_at IS NOT NULL GROUP BY c.cid, c.uid, c.tenant ORDER BY c.cid"
 )
-_ERASED = "SELECT cid FROM collection WHERE uid = %s AND deleted_at IS NOT NULL FOR UPDATE"
+_ERASED = "SELECT cid, deleted_at FROM collection WHERE uid = %s AND deleted_at IS NOT NULL FOR UPDATE"
 _ERASED_PAGE = "SELECT did FROM document WHERE cid = %s ORDER BY did LIMIT %s"
 _DROP_EVENTS = (
     "DELETE FROM event WHERE ctid = ANY(ARRAY(SELECT ctid FROM event WHERE cid = %s LIMIT %s FOR UPDATE SKIP LOCKED))"
@@ -220,15 +220,17 @@ async def retired(engine: engine.Engine) -> list[healing.Retired]:
 
 
 async def erase(tx: engine.Transaction, uid: CollectionUid, *, limit: int) -> bool:
-    """A page of a deleted collection; True when nothing of it is left. Two that erase it take turns."""
+    """A page of a deleted collection; True when nothing is left but its name, which goes in time. Two take turns."""
     record = await tx.row(_ERASED, (uid,))
     if record is None:
         return True
-    (cid,) = record
+    cid, deleted_at = record
     page = [did for (did,) in await tx.rows(_ERASED_PAGE, (cid, limit))]
     await _drop_documents(tx, page)
     if len(page) == limit or await tx.run(_DROP_EVENTS, (cid, limit)) == limit:
         return False
+    if tx.now < deleted_at + healing.RETIRED_SECONDS:
+        return True
     for table in ("namespace", "tally", "collection"):
         await tx.run(f"DELETE FROM {table} WHERE cid = %s", (cid,))
     return True

@@ -156,14 +156,14 @@ def _pipes(connection: sqlite3.Connection, cid: int) -> tuple[Pipe, ...]:
     return tuple(Pipe(pipe) for (pipe,) in connection.execute("SELECT pipe FROM namespace WHERE cid = ?", (cid,)))
 
 
-def erase(connection: sqlite3.Connection, uid: CollectionUid, *, limit: int) -> bool:
-    """A page of a deleted collection; True when nothing of it is left."""
+def erase(connection: sqlite3.Connection, uid: CollectionUid, *, limit: int, now: float) -> bool:
+    """A page of a deleted collection; True when nothing of it is left but its name, which goes in time."""
     record = connection.execute(
-        "SELECT cid FROM collection WHERE uid = ? AND deleted_at IS NOT NULL", (uid,)
+        "SELECT cid, deleted_at FROM collection WHERE uid = ? AND deleted_at IS NOT NULL", (uid,)
     ).fetchone()
     if record is None:
         return True
-    (cid,) = record
+    cid, deleted_at = record
     page = connection.execute("SELECT did FROM document WHERE cid = ? LIMIT ?", (cid, limit)).fetchall()
     for (did,) in page:
         _drop_document(connection, did)
@@ -172,6 +172,8 @@ def erase(connection: sqlite3.Connection, uid: CollectionUid, *, limit: int) -> 
     events = "DELETE FROM event WHERE id IN (SELECT id FROM event WHERE cid = ? LIMIT ?)"
     if connection.execute(events, (cid, limit)).rowcount == limit:
         return False
+    if now < deleted_at + healing.RETIRED_SECONDS:
+        return True
     for table in ("namespace", "tally", "collection"):
         connection.execute(f"DELETE FROM {table} WHERE cid = ?", (cid,))
     return True

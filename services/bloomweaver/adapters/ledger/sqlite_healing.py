@@ -133,7 +133,8 @@ class SqliteHealing:
     async def erase(self, uid: CollectionUid, *, limit: int) -> bool:
         """See the port."""
         self._dropped = True
-        return await self._engine.write(lambda c: sqlite_garbage.erase(c, uid, limit=limit))
+        now = self._now()
+        return await self._engine.write(lambda c: sqlite_garbage.erase(c, uid, limit=limit, now=now))
 
     async def trim(self, *, limit: int) -> int:
         """See the port. What was dropped since is overwritten in the write-ahead log too, once a minute at most."""

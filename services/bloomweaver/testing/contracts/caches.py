@@ -61,6 +61,25 @@ class CachesContract:
         await cache.raise_to(name, 3, seconds=60)
         assert await cache.get([name]) == [b"3"]
 
+    async def test_a_bucket_holds_its_burst_and_refills(self, cache: caches.Cache, pass_time: PassTime) -> None:
+        name = key()
+        first = await cache.lease(name, 3, per_second=0.5, burst=5)
+        second = await cache.lease(name, 5, per_second=0.5, burst=5)
+        none = await cache.lease(name, 5, per_second=0.5, burst=5)
+        assert (first, second) == (caches.Lease(3, 2, 0.0), caches.Lease(2, 0, 0.0))
+        assert none is not None
+        assert none.granted == 0
+        assert 0 < none.wait_seconds <= 2
+        await pass_time(none.wait_seconds)
+        later = await cache.lease(name, 5, per_second=0.5, burst=5)
+        assert later is not None
+        assert later.granted >= 1
+
+    async def test_racing_callers_share_a_bucket(self, cache: caches.Cache) -> None:
+        name = key()
+        leases = await asyncio.gather(*(cache.lease(name, 2, per_second=0.01, burst=9) for _ in range(20)))
+        assert sum(lease.granted for lease in leases if lease is not None) == 9
+
     async def test_racing_callers_leave_the_greatest_number(self, cache: caches.Cache) -> None:
         name = key()
         await asyncio.gather(*(cache.raise_to(name, number, seconds=60) for number in range(20)))

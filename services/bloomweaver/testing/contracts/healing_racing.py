@@ -82,6 +82,8 @@ class RacingContract:
             done = await asyncio.gather(*(one.healing.erase(w.collection.uid, limit=PAGE) for one in (w, o)))
             if all(done):
                 break
+        w.time.advance(ports.RETIRED_SECONDS)
+        assert await w.healing.erase(w.collection.uid, limit=PAGE)
         assert await o.healing.retired() == []
 
     async def test_of_two_operators_one_moves_the_generation(self, w: world.World, o: world.World) -> None:
@@ -125,6 +127,7 @@ class RacingContract:
         )
         refused = [answer for (answer,) in answers if not isinstance(answer, Accepted)]
         assert {answer.refusal.reason for answer in refused} <= {Reason.COLLECTION_NOT_FOUND}
+        w.time.advance(ports.RETIRED_SECONDS)
         while not await w.healing.erase(w.collection.uid, limit=100):
             pass
         assert await o.healing.retired() == []
