@@ -16,9 +16,9 @@ DIMENSION = 8
 CALM = {"late": 0.02, "late_seconds": 2.0, "lost_answer": 0.01, "lag_seconds": 0.2}
 
 
-async def main(port: int) -> None:
+async def main(port: int, *, dimension: int, metric: str) -> None:
     wrong = faults.Faults(**CALM)  # type: ignore[arg-type]  # names and numbers of the dataclass
-    fake = service.Service(dimension=DIMENSION, clock=time.monotonic, faults=wrong)
+    fake = service.Service(dimension=dimension, metric=metric, clock=time.monotonic, faults=wrong)
     config = uvicorn.Config(serving.application(fake), host="127.0.0.1", port=port, log_config=None, lifespan="off")
     server = uvicorn.Server(config)
     serve = asyncio.create_task(server.serve())
@@ -35,4 +35,7 @@ async def main(port: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
-    asyncio.run(main(parser.parse_args().port))
+    parser.add_argument("--dimension", type=int, default=DIMENSION)
+    parser.add_argument("--metric", default="cosine")
+    given = parser.parse_args()
+    asyncio.run(main(given.port, dimension=given.dimension, metric=given.metric))

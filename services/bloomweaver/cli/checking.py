@@ -171,12 +171,12 @@ async def remote(around: surroundings.Surroundings, target: surroundings.Target,
 
 async def _server(api: client.Api) -> list[Check]:
     try:
-        ready = await api.status_of("/readyz")
+        obstacles = await api.obstacles()
     except failures.Failure as failure:
         return [Check("server", Level.BAD, f"{failure.what} {failure.why}".rstrip(), failure.advice)]
-    if ready != 200:
-        detail = f"{api.target.url} is not ready (status {ready})"
-        return [Check("server", Level.BAD, detail, f"{api.target.url}/readyz says what it waits for.")]
+    if obstacles is not None:
+        detail = wording.one_line(f"{api.target.url} is not ready: {'; '.join(obstacles)}")
+        return [Check("server", Level.BAD, detail, "Its log says more; `bloomweaver doctor --wait 60` waits for it.")]
     try:
         status = await api.get("/v1/status")
     except failures.Failure as failure:

@@ -61,6 +61,20 @@ class Api:
         """The status of a GET, whatever it is."""
         return (await self._send("GET", path)).status_code
 
+    async def obstacles(self) -> list[str] | None:
+        """What keeps the server from serving, in its own words; None where it is ready."""
+        response = await self._send("GET", "/readyz")
+        if response.status_code == 200:
+            return None
+        try:
+            told = response.json()
+        except ValueError:
+            told = {}
+        listed = told.get("obstacles") if isinstance(told, dict) else None
+        return (
+            [str(one) for one in listed] if isinstance(listed, list) and listed else [f"status {response.status_code}"]
+        )
+
     async def pages(self, path: str, **parameters: object) -> AsyncIterator[Json]:
         """The items of a list, page after page."""
         cursor: str | None = None

@@ -76,6 +76,8 @@ class Calls:
 
         try:
             answer: dict[str, Any] = await getattr(self.client, operation)(**parameters)
+            if failures.is_web_page(answer):
+                raise failures.web_page(what=self.what, unavailable=self._unavailable)
             if reads is not None:
                 async with answer[reads] as stream:
                     answer[reads] = await stream.read()

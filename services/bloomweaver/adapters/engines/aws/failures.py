@@ -98,6 +98,20 @@ def raised(error: Exception, *, what: str, unavailable: Reason) -> errors.BloomW
     return errors.TransientError(unavailable, f"{what} cannot be reached ({kind}).")
 
 
+def is_web_page(answer: Mapping[str, Any]) -> bool:
+    """Whether it was HTML, which the SDK takes for an answer without fields. No blob of ours is stored as HTML."""
+    headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    return str(headers.get("content-type", "")).startswith("text/html")
+
+
+def web_page(*, what: str, unavailable: Reason) -> errors.BloomWeaverError:
+    """Something else listens there: a proxy's page, or a wrong endpoint."""
+    detail = (
+        f"{what} answered with a web page. Something else listens there: correct the endpoint, or look at the proxy."
+    )
+    return errors.TransientError(unavailable, detail)
+
+
 def throttles(code: str) -> bool:
     """Whether an error of one entry of a batch is about the rate."""
     return code in _THROTTLED or code.rpartition(".")[2] in _THROTTLED
