@@ -12,6 +12,11 @@ N ?= 10000
 JOBS ?= 2
 # Options for every pytest run, e.g. PYTEST_FLAGS="-x -k tombstone".
 PYTEST_FLAGS ?=
+# What images are called, and what they are made of beyond services/images.conf.
+TAG ?= 0.1.0
+REPOSITORY ?= bloomweaver
+MORE ?=
+BASE ?=
 BIN := .venv/bin
 FAST_RINGS := $(wildcard tests/unit tests/contract tests/golden tests/integration)
 SIMULATE := $(BIN)/python -m tests.simulation.run
@@ -89,6 +94,17 @@ docs-check: setup ## links in the docs lead somewhere; every command, variable, 
 
 bench: setup ## measure, and write docs/reference/benchmarks.md (never part of a test)
 	@$(BIN)/python -m benchmarks.run
+
+##@ Ship it
+.PHONY: images image-sizes chart-check
+images: ## build every image with Docker: TAG=0.1.0 REPOSITORY=bloomweaver MORE=chroma BASE=python:3.11-slim-bookworm
+	@REPOSITORY=$(REPOSITORY) MORE=$(MORE) BASE=$(BASE) scripts/images $(TAG)
+
+image-sizes: setup ## what each image adds to its base, compressed: the table of docs/reference/images.md; needs no Docker
+	@scripts/image-sizes
+
+chart-check: setup ## lint the chart, render it for a matrix of values, check every object, compare with k8s/rendered
+	@$(BIN)/pytest -q tests/golden/chart $(PYTEST_FLAGS)
 
 ##@ Keep it
 .PHONY: format lock clean
