@@ -114,8 +114,8 @@ def test_credentials_that_the_object_store_does_not_take(place: Place, versitygw
     settings = {"region": "us-east-1", "endpoint": versitygw_server.url}
     file = versitygw_server.env["AWS_SHARED_CREDENTIALS_FILE"]
     asyncio.run(made_bucket("wrong-setups", addresses.Access(**settings, credentials_file=file)))
-    stranger = aws.credentials_file(place.folder, access_key="stranger")
-    url = aws.url("s3://wrong-setups/prod", **settings, credentials_file=stranger)
+    wrong = aws.credentials_file(place.folder, secret_key="wrong")
+    url = aws.url("s3://wrong-setups/prod", **settings, credentials_file=wrong)
     assert place.refused(BLOOMWEAVER_BLOBS=url)["reason"] == "credentials_refused"
 
 
