@@ -319,7 +319,7 @@ def _injected(draw: Draw) -> Attempt:
         "team",
     )
     values = (names.tenant, names.uids[0], *names.namespaces, *names.documents, *names.vectors, [*names.documents])
-    metadata = {key: draw.chance.choice(values) for key in draw.chance.sample(keys, 5)}
+    metadata: dict[str, Any] = {key: draw.chance.choice(values) for key in draw.chance.sample(keys, 5)}
     metadata["seq"] = draw.chance.choice((1, 2, 2**53))
     document = draw.one(
         (f"own/{draw.number}", *(f"{each}/own" for each in (*names.namespaces, *names.uids)), *names.vectors)

@@ -11,7 +11,7 @@ import prometheus_client
 from bloomweaver.domain import credentials, identity
 from bloomweaver.ports import registry
 from bloomweaver.runtime import health, metrics
-from bloomweaver.runtime.web import application, authentication, limits
+from bloomweaver.runtime.web import application, authentication, rates
 
 
 class ManualClock:
@@ -102,7 +102,7 @@ class Stack:
 
 def stack(
     *routers: fastapi.APIRouter,
-    rate_limiter: limits.RateLimiter | None = None,
+    rate_limiter: rates.RateLimiter | None = None,
     clock: ManualClock | None = None,
     obstacles: Sequence[str] = (),
     open_prefixes: tuple[str, ...] = (),

@@ -6,7 +6,20 @@ what a search shows (R14); keys begin with whose they are.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
+
+ROUNDING = 0.01
+"""A turn counts as there when so little of it is missing: times of today leave no more digits to fast rates."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Turns of a bucket. granted: they are the caller's now. left: for others. wait_seconds: until there is one."""
+
+    granted: int
+    left: int
+    wait_seconds: float
 
 
 class Cache(Protocol):
@@ -22,6 +35,11 @@ class Cache(Protocol):
 
     async def raise_to(self, key: str, number: int, *, seconds: float) -> None:
         """Keep the greater of a key's number and this one, as decimal digits; two callers at once leave the greater."""
+        ...
+
+    async def lease(self, key: str, turns: int, *, per_second: float, burst: int) -> Lease | None:
+        """Take up to so many turns of a bucket that holds `burst` and refills; None where nobody can say. A bucket that
+        was forgotten is full."""
         ...
 
     async def forget(self, keys: Sequence[str]) -> None:

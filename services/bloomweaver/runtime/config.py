@@ -32,6 +32,8 @@ SHARED_VARIABLES = frozenset({"BLOOMWEAVER_API_KEY", "BLOOMWEAVER_DATA", "BLOOMW
 # What only some services read: one set of variables may serve them all. A test holds this against their settings.
 FIELDS_OF_SOME = (
     "grace_seconds",
+    "key_burst",
+    "key_requests_per_second",
     "lifeline_fd",
     "listener_fd",
     "max_concurrent_requests",

@@ -69,6 +69,10 @@ class Metrics:
         """A request ended with this reason."""
         self._refusals.labels(reason).inc()
 
+    def count_rate_lease(self, outcome: str) -> None:
+        """The cache was asked for turns of a key: `granted`, `empty` or `away`."""
+        self._rate_leases.labels(outcome).inc()
+
     def count_event(self, op: str, outcome: str, *, size_bytes: int) -> None:
         """A change was decided: op is the change type, outcome one of the contract's or `rejected`."""
         child = self._decided.get((op, outcome))
@@ -193,6 +197,7 @@ class Metrics:
             "http_request_duration_seconds", "HTTP requests by route template.", "method", "route", "code"
         )
         self._refusals = self._counter("http_refusals_total", "Requests that ended with a problem.", "reason")
+        self._rate_leases = self._counter("rate_leases_total", "Questions to the cache for turns of a key.", "outcome")
         self._events = self._counter("webhook_events_total", "Changes by what became of them.", "op", "outcome")
         self._event_bytes = self._histogram(
             "webhook_event_bytes", "Size of the text of a change.", buckets=_BYTES_BUCKETS

@@ -13,6 +13,8 @@ from typing import Final
 import uvicorn
 from starlette import types
 
+from bloomweaver.runtime import connections
+
 GRACEFUL_SECONDS: Final = 10
 GARBAGE_THRESHOLDS: Final = (10_000, 20, 50)
 
@@ -58,6 +60,7 @@ def server_of(app: types.ASGIApp, *, graceful_seconds: float = GRACEFUL_SECONDS)
             log_config=None,
             access_log=False,
             proxy_headers=False,
+            http=connections.Connection,
             lifespan="off",
             ws="none",
             server_header=False,

@@ -22,6 +22,23 @@ def model_field(description: str) -> Any:
     )
 
 
+def rate_field() -> Any:
+    """`key_requests_per_second` of a service that answers requests."""
+    return pydantic.Field(
+        default=None,
+        gt=0,
+        le=1_000_000,
+        description="Requests a second that one API key may send, on average; not set means as many as it likes.",
+    )
+
+
+def burst_field() -> Any:
+    """`key_burst` of the same."""
+    return pydantic.Field(
+        default=100, ge=1, le=1_000_000, description="Requests that one API key may send at once, after a pause."
+    )
+
+
 class StoreSettings(config.ServiceSettings):
     """Where things are kept, and how that is entered."""
 

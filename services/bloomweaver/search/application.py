@@ -11,7 +11,7 @@ import bloomweaver
 from bloomweaver.encoding import pool
 from bloomweaver.ports import opened, registry
 from bloomweaver.runtime import health, metrics, process, stages, tracing
-from bloomweaver.runtime.web import application, authentication
+from bloomweaver.runtime.web import application, authentication, rates
 from bloomweaver.search import api, catalogue, embeddings, service
 
 WARMING_SECONDS = 5.0
@@ -49,7 +49,7 @@ def router(
 
 @contextlib.asynccontextmanager
 async def running(
-    ports: opened.Ports, models: Models, host: process.Host, *, limit: int
+    ports: opened.Ports, models: Models, host: process.Host, *, limit: int, rate: rates.Rate | None
 ) -> AsyncIterator[fastapi.FastAPI]:
     """Search as a process: the application, with its models warm, until the context ends."""
     ports = tracing.traced(ports, host.tracer)
@@ -61,6 +61,7 @@ async def running(
         warm = Warm(loaded, ports.registry)
         await warm.round()
         parts.repeat("models", warm.round, seconds=WARMING_SECONDS)
+        limiter = rates.limiter_of(rate, ports, told=host.metrics.count_rate_lease)
         surroundings = application.Surroundings(
             clock=ports.clock,
             nonces=ports.nonces,
@@ -69,6 +70,7 @@ async def running(
             authenticator=authentication.KeyAuthenticator(ports.registry.key, clock=ports.clock),
             readiness=host.health.report,
             max_concurrent_requests=limit,
+            rate_limiter=limiter,
         )
         offered = catalogue.Catalogue(loaded, listing=models.listing)
         made = [router(ports, loaded, offered=offered, metrics=host.metrics)]

@@ -12,6 +12,7 @@ from bloomweaver.adapters import opening
 from bloomweaver.encoding import threads
 from bloomweaver.ports import embedders
 from bloomweaver.runtime import process
+from bloomweaver.runtime.web import rates
 from bloomweaver.search import application, settings
 
 ABOUT = "Answers searches and embeds on request, with the models that collections are kept in loaded and warm."
@@ -33,8 +34,9 @@ async def begin(wishes: settings.SearchSettings, host: process.Host) -> AsyncIte
         return await opening.open_embedder(name, models_dir=folder, threads=cores)
 
     models = application.Models(open_model, lambda: opening.listed_models(models_dir=folder), default=wishes.model)
+    rate = rates.wished(wishes.key_requests_per_second, burst=wishes.key_burst)
     async with (
         opening.open_ports(wishes, clock=host.clock, nonces=nonces, recorder=host.metrics) as ports,
-        application.running(ports, models, host, limit=wishes.max_concurrent_requests) as app,
+        application.running(ports, models, host, limit=wishes.max_concurrent_requests, rate=rate) as app,
     ):
         yield app

@@ -10,7 +10,7 @@ import bloomweaver
 from bloomweaver.domain.identity import TenantId
 from bloomweaver.ports import opened
 from bloomweaver.runtime import health, lifecycle, metrics, process, tracing
-from bloomweaver.runtime.web import application, authentication
+from bloomweaver.runtime.web import application, authentication, rates
 from bloomweaver.text import parsing
 from bloomweaver.webhook import api, managing, sealing, service, status
 
@@ -75,13 +75,20 @@ def routers(
 
 @contextlib.asynccontextmanager
 async def running(
-    ports: opened.Ports, models: managing.Models, sealer: sealing.Sealer, host: process.Host, *, limit: int
+    ports: opened.Ports,
+    models: managing.Models,
+    sealer: sealing.Sealer,
+    host: process.Host,
+    *,
+    limit: int,
+    rate: rates.Rate | None,
 ) -> AsyncIterator[fastapi.FastAPI]:
     """Webhook as a process: the application, with hints sent beside it, until the context ends."""
     ports = tracing.traced(ports, host.tracer)
     collections, webhook = collections_of(ports, models), service_of(ports)
     await collections.welcome(TENANT)
     authenticator = authentication.KeyAuthenticator(ports.registry.key, clock=ports.clock)
+    limiter = rates.limiter_of(rate, ports, told=host.metrics.count_rate_lease)
     surroundings = application.Surroundings(
         clock=ports.clock,
         nonces=ports.nonces,
@@ -91,6 +98,7 @@ async def running(
         readiness=host.health.report,
         open_prefixes=api.OPEN_PREFIXES,
         max_concurrent_requests=limit,
+        rate_limiter=limiter,
     )
     around = Around(host.metrics, sealer, authenticator.invalidate)
     made = routers(ports, webhook, collections, around)

@@ -10,6 +10,7 @@ import fastapi
 
 from bloomweaver.adapters import opening
 from bloomweaver.runtime import process
+from bloomweaver.runtime.web import rates
 from bloomweaver.webhook import application, offering, settings
 
 ABOUT = "Takes change events, durable before the 202, and answers for documents, collections, keys and states."
@@ -27,8 +28,9 @@ async def begin(wishes: settings.WebhookSettings, host: process.Host) -> AsyncIt
     resolve = functools.partial(opening.resolved_model, models_dir=Path(wishes.models))
     sealer = opening.sealer(wishes.sealing_key(), random=nonces.secret)
     offered = offering.Offering(resolve, default=wishes.model)
+    rate = rates.wished(wishes.key_requests_per_second, burst=wishes.key_burst)
     async with (
         opening.open_ports(wishes, clock=host.clock, nonces=nonces, recorder=host.metrics) as ports,
-        application.running(ports, offered, sealer, host, limit=wishes.max_concurrent_requests) as app,
+        application.running(ports, offered, sealer, host, limit=wishes.max_concurrent_requests, rate=rate) as app,
     ):
         yield app

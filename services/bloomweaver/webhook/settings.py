@@ -16,6 +16,8 @@ class WebhookSettings(settings.ModelSettings):
     secret: pydantic.SecretStr = pydantic.Field(
         description="The deployment's own key, 64 hex digits: seals the secrets of signed sources. Keep it as long."
     )
+    key_requests_per_second: float | None = settings.rate_field()
+    key_burst: int = settings.burst_field()
     max_concurrent_requests: int = pydantic.Field(
         default=1000, ge=1, description="Requests below /v1 that are worked on at once; the next is told to come back."
     )

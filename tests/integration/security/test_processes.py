@@ -162,7 +162,7 @@ def test_no_secret_and_no_text_is_in_any_log_metric_error_or_printed_setting(dep
     for process in processes.values():
         assert process.end() == 0
     told |= {f"log of {name}": process.log.read_text() for name, process in processes.items()}
-    told["command line"] = " ".join(" ".join(map(str, process.process.args)) for process in processes.values())  # type: ignore[arg-type,union-attr]  # a list, as `start` gives it
+    told["command line"] = " ".join(" ".join(map(str, process.process.args)) for process in processes.values())  # type: ignore[arg-type]  # a list, as `start` gives it
     assert all(told.values())
     kept = {
         "password": deployment.roles.password,

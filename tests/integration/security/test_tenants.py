@@ -7,6 +7,7 @@ import json
 import secrets
 import time
 import urllib.parse
+from typing import Any
 
 import httpx2
 import pytest
@@ -47,12 +48,12 @@ async def options(request, tmp_path):
             yield {"wrap": lambda ports: dataclasses.replace(ports, vectors=store)}
 
 
-async def on_server(name, request, stack, tmp_path):
+async def on_server(name: str, request: Any, stack: contextlib.AsyncExitStack, tmp_path: Any) -> Any:
     """A store of vectors beside a ledger in memory."""
     if name == "pgvector":
         url = request.getfixturevalue("postgresql_store_url")
         engine = await stack.enter_async_context(postgresql_engine.open_engine(url, nonces=clock.SystemNonces()))
-        store = postgresql.PostgresqlVectors(engine)
+        store: Any = postgresql.PostgresqlVectors(engine)
     elif name == "chroma-folder":
         store = await chroma.open_vectors(f"chroma://{tmp_path}/chroma")
     elif name == "chroma-server":
@@ -240,7 +241,8 @@ async def test_no_attempt_reaches_what_another_tenant_has(options, request, caps
         api = two.api
         before = await two.belongings()
         assert {place for place, _, _ in before["hits"]} == {"default", "vault"}
-        tried, leaks, told = collections.Counter(), [], []
+        tried: collections.Counter[str] = collections.Counter()
+        leaks, told = [], []
         both = [
             crossing.attempts(1, names=names, secret=api.secret, count=ATTEMPTS)
             for names in (two.names, unknown(two.names))

@@ -39,6 +39,7 @@ def families(collector):
 def test_every_call_moves_its_metric(made, collector):
     made.observe_request("GET", "/v1/x", status=200, seconds=0.1)
     made.count_refusal("not_found")
+    made.count_rate_lease("granted")
     made.count_event("update", "updated", size_bytes=2000)
     made.set_queue("create", messages={"visible": 3}, oldest_age_seconds=1.5)
     made.count_receive("create", "acked")

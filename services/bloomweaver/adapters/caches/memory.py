@@ -3,6 +3,7 @@
 import collections
 from collections.abc import Mapping, Sequence
 
+from bloomweaver.ports import caches
 from bloomweaver.ports import clock as clocks
 
 MAX_VALUES = 10_000
@@ -27,6 +28,16 @@ class MemoryCache:
     async def raise_to(self, key: str, number: int, *, seconds: float) -> None:
         held = self._get(key)
         self._put(key, str(max(number, int(held or number))).encode(), seconds)
+
+    async def lease(self, key: str, turns: int, *, per_second: float, burst: int) -> caches.Lease:
+        now, interval = self._clock.monotonic(), 1 / per_second
+        due = max(float(self._get(key) or 0), now)
+        there = int((now + burst * interval - due) / interval + caches.ROUNDING)
+        granted = min(turns, there)
+        if granted < 1:
+            return caches.Lease(0, 0, due - now - (burst - 1) * interval)
+        self._put(key, repr(due + granted * interval).encode(), (burst + 1) * interval)
+        return caches.Lease(granted, there - granted, 0.0)
 
     async def forget(self, keys: Sequence[str]) -> None:
         for key in keys:

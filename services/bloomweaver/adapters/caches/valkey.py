@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import structlog
 
 from bloomweaver.adapters.engines import addresses
+from bloomweaver.ports import caches
 from bloomweaver.ports import clock as clocks
 
 if TYPE_CHECKING:
@@ -30,6 +31,20 @@ _RAISE = """
 local held = tonumber(redis.call('GET', KEYS[1]) or '-1')
 local wanted = tonumber(ARGV[1])
 redis.call('SET', KEYS[1], held > wanted and string.format('%.0f', held) or ARGV[1], 'PX', ARGV[2])
+"""
+# What is kept of a bucket is the time, by the server's clock, at which it is full again. Answers in microseconds. A
+# hundredth of a turn is for rounding.
+_LEASE = """
+local time = redis.call('TIME')
+local now = tonumber(time[1]) + tonumber(time[2]) / 1e6
+local interval, burst = 1 / tonumber(ARGV[2]), tonumber(ARGV[3])
+local due = math.max(tonumber(redis.call('GET', KEYS[1]) or '0'), now)
+local there = math.floor((now + burst * interval - due) / interval + 0.01)
+local granted = math.min(tonumber(ARGV[1]), there)
+if granted < 1 then return {0, 0, math.ceil((due - now - (burst - 1) * interval) * 1e6)} end
+local kept = math.ceil((burst + 1) * interval * 1000)
+redis.call('SET', KEYS[1], string.format('%.6f', due + granted * interval), 'PX', kept)
+return {granted, there - granted, 0}
 """
 
 
@@ -113,6 +128,11 @@ class ValkeyCache:
 
     async def raise_to(self, key: str, number: int, *, seconds: float) -> None:
         await self._try(lambda client: client.eval(_RAISE, 1, key, str(number), str(_milliseconds(seconds))))
+
+    async def lease(self, key: str, turns: int, *, per_second: float, burst: int) -> caches.Lease | None:
+        asked = (str(turns), repr(per_second), str(burst))
+        found: list[int] | None = await self._try(lambda client: client.eval(_LEASE, 1, key, *asked))
+        return None if found is None else caches.Lease(found[0], found[1], found[2] / 1e6)
 
     async def forget(self, keys: Sequence[str]) -> None:
         if keys:

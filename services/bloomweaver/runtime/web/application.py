@@ -8,7 +8,7 @@
     )
 
 Layers from outside to inside, all plain ASGI, because a request passes them at every accept: the request's name; log
-and metrics; errors to problems; the raw path; a bound on concurrency; the credential; the tenant's rate; shortcuts; the
+and metrics; errors to problems; the raw path; a bound on concurrency; the credential; the key's rate; shortcuts; the
 routes. The framework's own outer layers (errors, sizes, telemetry) are left out: ours do their work.
 Routers are made by `paths.router()`. Invariants: a path below /v1 is never reached without a credential unless it is
 under `open_prefixes`; nothing of a body is logged; every answer, also an error, carries X-Request-Id.
@@ -37,6 +37,7 @@ from bloomweaver.runtime.web import (
     limits,
     paths,
     problems,
+    rates,
     request_ids,
     shortcuts,
     traces,
@@ -55,7 +56,7 @@ class Surroundings:
     """What the stack needs from the process.
 
     readiness: what keeps the process from serving. open_prefixes: paths below /v1
-    that check a credential of their own (signed sources). rate_limiter: None leaves the rate of a tenant unlimited.
+    that check a credential of their own (signed sources). rate_limiter: None leaves the rate of a key unlimited.
     """
 
     clock: clocks.Clock
@@ -64,7 +65,7 @@ class Surroundings:
     authenticator: authentication.Authenticator
     readiness: Callable[[], Awaitable[health.Report]] = always_ready
     open_prefixes: tuple[str, ...] = ()
-    rate_limiter: limits.RateLimiter | None = None
+    rate_limiter: rates.RateLimiter | None = None
     max_concurrent_requests: int = 1000
     tracer: tracing.Tracer | None = None
 
@@ -128,7 +129,7 @@ def _layers(surroundings: Surroundings) -> list[middleware.Middleware]:
     if surroundings.tracer is not None and not isinstance(surroundings.tracer, tracing.Silent):
         layers.insert(1, middleware.Middleware(traces.Middleware, tracer=surroundings.tracer))
     if surroundings.rate_limiter is not None:
-        layers.append(middleware.Middleware(limits.RateLimit, limiter=surroundings.rate_limiter))
+        layers.append(middleware.Middleware(rates.Middleware, limiter=surroundings.rate_limiter))
     return layers
 
 

@@ -1,8 +1,7 @@
-"""What one request, and one tenant, may take: bytes, time, a turn.
+"""What one request may take: bytes, time, a place among the others. How often a key may ask is in `rates`.
 
 Bodies are counted while they stream in, so a false Content-Length gains nothing; compressed bodies are refused, so
-none can grow on arrival. `Concurrency` bounds the work at hand (503), `RateLimiter` that of a tenant (429; off unless
-asked for).
+none can grow on arrival. `Concurrency` bounds the work at hand (503).
 """
 
 import asyncio
@@ -14,7 +13,6 @@ from starlette import requests, types
 
 from bloomweaver.domain import errors
 from bloomweaver.domain.reasons import Reason
-from bloomweaver.ports import clock as clocks
 from bloomweaver.runtime.web import authentication
 
 ONE_EVENT_BYTES: Final = 12 * 1024 * 1024
@@ -22,6 +20,8 @@ SEVERAL_EVENTS_BYTES: Final = 64 * 1024 * 1024
 SMALL_BYTES: Final = 1024 * 1024
 MAX_ITEMS: Final = 1000
 BODY_IDLE_SECONDS: Final = 30.0
+BODY_BYTES_PER_SECOND: Final = 4096
+"""Whoever sends more slowly for more than the idle seconds holds a place that others could use."""
 MAX_HEADER_ID_CHARACTERS: Final = 256
 
 
@@ -59,12 +59,14 @@ async def read_body(request: requests.Request, *, limit_bytes: int, idle_seconds
         raise _too_large(limit_bytes)
     chunks: list[bytes] = []
     size = 0
+    began = asyncio.get_running_loop().time()
     while True:
+        ends = began + idle_seconds + size / BODY_BYTES_PER_SECOND
         try:
-            async with asyncio.timeout(idle_seconds):
+            async with asyncio.timeout_at(min(ends, asyncio.get_running_loop().time() + idle_seconds)):
                 message = await request.receive()
         except TimeoutError:
-            detail = f"The body stopped arriving for {idle_seconds:.0f} s."
+            detail = f"The body stopped arriving, or was too slow, for {idle_seconds:.0f} s."
             raise errors.Refusal(Reason.REQUEST_TIMEOUT, detail) from None
         if message["type"] == "http.disconnect":
             raise requests.ClientDisconnect
@@ -122,46 +124,6 @@ class Concurrency:
             await self._app(scope, receive, send)
         finally:
             self._running -= 1
-
-
-class RateLimiter:
-    """GCRA: `per_second` on average with bursts of `burst`, one number of state per tenant."""
-
-    def __init__(self, *, per_second: float, burst: int, clock: clocks.Clock, max_tenants: int = 100_000) -> None:
-        self._interval_seconds = 1.0 / per_second
-        self._slack_seconds = (burst - 1) * self._interval_seconds
-        self._clock = clock
-        self._max_tenants = max_tenants
-        self._due: dict[str, float] = {}
-
-    def take(self, tenant: str) -> None:
-        """Take one turn, or raise TransientError with `rate_limited` and the time to wait."""
-        now = self._clock.monotonic()
-        due = max(self._due.pop(tenant, now), now)
-        wait_seconds = due - now - self._slack_seconds
-        if wait_seconds > 0:
-            self._due[tenant] = due
-            detail = "This tenant's rate is used up. Try again after the time in Retry-After."
-            raise errors.TransientError(Reason.RATE_LIMITED, detail, retry_after_seconds=wait_seconds)
-        if len(self._due) >= self._max_tenants:
-            # The one that has not asked for longest: its turn is due soonest of all, so little is forgiven.
-            del self._due[next(iter(self._due))]
-        self._due[tenant] = due + self._interval_seconds
-
-
-class RateLimit:
-    """Takes the tenant's turn; stands behind authentication, because a tenant comes from the credential alone."""
-
-    def __init__(self, app: types.ASGIApp, *, limiter: RateLimiter) -> None:
-        self._app = app
-        self._limiter = limiter
-
-    async def __call__(self, scope: types.Scope, receive: types.Receive, send: types.Send) -> None:
-        """ASGI."""
-        principal = scope.get(authentication.PRINCIPAL_KEY)
-        if principal is not None:
-            self._limiter.take(principal.tenant)
-        await self._app(scope, receive, send)
 
 
 def _too_large(limit_bytes: int) -> errors.Refusal:

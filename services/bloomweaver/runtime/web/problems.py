@@ -28,6 +28,8 @@ MAX_ERRORS: Final = 20
 OPENAI_PATHS: Final = frozenset({"/v1/embeddings", "/v1/models"})
 REASON_KEY: Final = "bloomweaver.reason"
 
+HEADERS_KEY: Final = "bloomweaver.headers"
+"""In the scope: headers that an inner layer wants on every answer, also on a problem."""
 _MAX_INSTANCE_CHARACTERS: Final = 2048
 _MAX_POINTER_CHARACTERS: Final = 256
 
@@ -134,6 +136,7 @@ def response(error: errors.BloomWeaverError, scope: types.Scope, *, status: int 
     headers: dict[str, str] = {}
     if status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="bloomweaver"'
+    headers.update(scope.get(HEADERS_KEY, {}))
     if status in (429, 503):
         headers["Retry-After"] = str(_retry_after_seconds(error))
     body = json.dumps(problem, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")

@@ -97,60 +97,6 @@ def test_an_id_from_a_header_is_bounded():
             limits.header_id(request, "idempotency-key")
 
 
-def test_a_tenant_has_its_burst_then_its_rate_and_no_other_tenants():
-    clock = web.ManualClock()
-    limiter = limits.RateLimiter(per_second=2, burst=3, clock=clock)
-    for _ in range(3):
-        limiter.take("a")
-    with pytest.raises(errors.TransientError) as caught:
-        limiter.take("a")
-    assert caught.value.reason is Reason.RATE_LIMITED
-    assert caught.value.retry_after_seconds == pytest.approx(0.5)
-    limiter.take("b")
-    clock.advance(0.5)
-    limiter.take("a")
-    with pytest.raises(errors.TransientError):
-        limiter.take("a")
-
-
-def test_over_time_a_tenant_gets_its_rate_and_not_more():
-    clock = web.ManualClock()
-    limiter = limits.RateLimiter(per_second=10, burst=5, clock=clock)
-    taken = 0
-    for _ in range(1000):
-        clock.advance(0.01)
-        try:
-            limiter.take("a")
-            taken += 1
-        except errors.TransientError:
-            pass
-    assert 100 <= taken <= 105
-
-
-def test_the_limiter_remembers_a_bounded_number_of_tenants():
-    limiter = limits.RateLimiter(per_second=1, burst=1, clock=web.ManualClock(), max_tenants=2)
-    for tenant in ("a", "b", "c"):
-        limiter.take(tenant)
-    with pytest.raises(errors.TransientError):
-        limiter.take("c")
-
-
-async def test_over_its_rate_a_tenant_is_told_when_to_come_back():
-    clock = web.ManualClock()
-    router = paths.router()
-
-    @router.get("/v1/x")
-    async def handler(request: Request) -> Response:
-        return answers.as_json({})
-
-    stack = web.stack(router, clock=clock, rate_limiter=limits.RateLimiter(per_second=0.1, burst=1, clock=clock))
-    async with stack.client(stack.keys.add()) as client:
-        assert (await client.get("/v1/x")).status_code == 200
-        answer = await client.get("/v1/x")
-        assert (answer.status_code, answer.headers["retry-after"]) == (429, "10")
-        assert (await client.get("/healthz")).status_code == 200
-
-
 async def test_above_its_bound_the_server_says_so_and_recovers():
     entered, leave = asyncio.Event(), asyncio.Event()
     router = paths.router()
