@@ -1,0 +1,125 @@
+"""From the informer's cache to what the planner is told: pods into workloads, other resources into rivals. Pure."""
+
+import datetime as dt
+import re
+from collections.abc import Iterable
+from typing import Any, Final
+
+import pydantic
+
+from bloomweaver.controller import cache, manifests, observed, resources, rollout
+
+RESTARTS: Final = 3
+FAILING: Final = frozenset({
+    "CrashLoopBackOff", "ImagePullBackOff", "ErrImagePull", "InvalidImageName", "CreateContainerError",
+    "RunContainerError",
+})  # fmt: skip
+NOT_FOUND: Final = re.compile(r'(persistentvolumeclaim|secret|configmap) "([^"]+)" not found')
+KINDS: Final = {"persistentvolumeclaim": "PersistentVolumeClaim", "secret": "Secret", "configmap": "ConfigMap"}
+
+Json = cache.Json
+
+
+def observed_of(
+    resource: resources.EmbeddingModel,
+    cluster: cache.Cache,
+    *,
+    collections: tuple[observed.Kept, ...],
+    waiting: dict[str, int],
+    troubles: dict[str, str],
+    chunks_per_second: int,
+) -> observed.Observed:
+    """Everything of one resource."""
+    key = f"{resource.metadata.namespace}/{resource.metadata.name}"
+    owned = list(cluster.owned(key))
+    deployments = [body for kind, body in owned if kind == "Deployment"]
+    pods = {
+        body["metadata"]["name"]: cluster.pods(key, revision=body["metadata"]["labels"].get(manifests.REVISION, ""))
+        for body in deployments
+    }
+    return observed.Observed(
+        workloads=tuple(_workload(body, pods[body["metadata"]["name"]]) for body in deployments),
+        owned=tuple(observed.Owned(kind, body["metadata"]["name"]) for kind, body in owned),
+        collections=collections,
+        waiting=waiting,
+        rivals=tuple(_rivals(resource, cluster.resources())),
+        missing=tuple(sorted({name for several in pods.values() for pod in several for name in _missing(pod)})),
+        troubles=troubles,
+        chunks_per_second=chunks_per_second,
+    )
+
+
+def _workload(deployment: Json, pods: Iterable[Json]) -> observed.Workload:
+    status = deployment.get("status", {})
+    refused = [
+        each.get("message", "")
+        for each in status.get("conditions", [])
+        if each["type"] == "ReplicaFailure" and each["status"] == "True"
+    ]
+    failing = [why for pod in pods if (why := _failing(pod))]
+    unplaced = sorted((since, why) for pod in pods for since, why in _unplaced(pod))
+    since, why = unplaced[0] if unplaced else (None, "")
+    return observed.Workload(
+        name=deployment["metadata"]["name"],
+        replicas=status.get("replicas", 0),
+        ready=status.get("readyReplicas", 0),
+        pending_since=since,
+        pending_reason=why,
+        failing=failing[0] if failing else "",
+        refused=refused[0] if refused else "",
+    )
+
+
+def _failing(pod: Json) -> str:
+    for status in pod.get("status", {}).get("containerStatuses", []):
+        waiting = status.get("state", {}).get("waiting", {})
+        if waiting.get("reason") in FAILING and not (
+            waiting["reason"] == "CrashLoopBackOff" and status.get("restartCount", 0) < RESTARTS
+        ):
+            ended = status.get("lastState", {}).get("terminated", {})
+            code = f", last with code {ended['exitCode']}" if "exitCode" in ended else ""
+            return f"{waiting['reason']}, ended {status.get('restartCount', 0)} times{code}"
+    return ""
+
+
+def _unplaced(pod: Json) -> Iterable[tuple[float, str]]:
+    if pod.get("status", {}).get("phase") == "Pending":
+        for condition in pod["status"].get("conditions", []):
+            if condition["type"] == "PodScheduled" and condition["status"] == "False":
+                yield _seconds(condition["lastTransitionTime"]), condition.get("message", "")
+
+
+def _missing(pod: Json) -> Iterable[str]:
+    status = pod.get("status", {})
+    told = [each.get("message", "") for each in status.get("conditions", [])]
+    told += [
+        each.get("state", {}).get("waiting", {}).get("message", "") for each in status.get("containerStatuses", [])
+    ]
+    for kind, name in NOT_FOUND.findall(" ".join(told)):
+        yield f"{KINDS[kind]} {name}"
+
+
+def _rivals(resource: resources.EmbeddingModel, bodies: Iterable[Json]) -> Iterable[str]:
+    """Older resources that want the same space; of equally old ones the first by name."""
+    space = rollout.target_of(resource)[0].space
+    for other in read_all(bodies):
+        if _age(other) < _age(resource) and space and rollout.target_of(other)[0].space == space:
+            yield f"{other.metadata.namespace}/{other.metadata.name}"
+
+
+def read_all(bodies: Iterable[Json]) -> Iterable[resources.EmbeddingModel]:
+    """Those that can be read: of an older definition there may be others."""
+    for body in bodies:
+        try:
+            yield resources.read(dict(body))
+        except pydantic.ValidationError:
+            continue
+
+
+def _age(resource: resources.EmbeddingModel) -> tuple[str, str, str]:
+    meta = resource.metadata
+    return meta.creation_timestamp, meta.namespace, meta.name
+
+
+def _seconds(timestamp: Any) -> float:
+    return dt.datetime.fromisoformat(str(timestamp)).timestamp()
