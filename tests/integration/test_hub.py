@@ -18,8 +18,8 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def hub(folder):
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(folder)))
+def hub(folder, *, handler=Handler):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(handler, directory=str(folder)))
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
@@ -83,3 +83,15 @@ async def test_a_pinned_model_with_other_content_on_the_hub_is_refused(tmp_path)
     tiny_models.write(tmp_path / "hub/BAAI/bge-small-en-v1.5/resolve/5c38ec7c405ec4b44b94cc5a9bb96e735b38267a")
     with hub(tmp_path / "hub") as base, pytest.raises(errors.ConfigurationError, match="bge-small-en"):
         await opening("bge-small-en-v1.5", tmp_path, base)
+
+
+async def test_a_hub_that_redirects_into_this_network_is_not_followed(tmp_path):
+    class Redirecting(Handler):
+        def do_GET(self):
+            self.send_response(302)
+            self.send_header("Location", "http://169.254.169.254/latest/meta-data/")
+            self.end_headers()
+
+    refused = pytest.raises(errors.ConfigurationError, match=r"169\.254\.169\.254")
+    with hub(tmp_path, handler=Redirecting) as base, refused:
+        await opening("hf://maker/Tiny", tmp_path, base)

@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx2
 
 from bloomweaver.adapters.embedders import model_files
+from bloomweaver.adapters.engines import destinations
 from bloomweaver.domain import errors, reasons
 
 _REQUIRED = ("config.json", model_files.TOKENIZER)
@@ -33,7 +34,7 @@ def fetch(model: str, revision: str, into: Path, *, base_url: str) -> Path:
     partial = Path(tempfile.mkdtemp(prefix=f".{into.name}-", dir=into.parent))
     root = f"{base_url}/{model}/resolve/{revision}"
     try:
-        with httpx2.Client(follow_redirects=True, timeout=_TIMEOUT_SECONDS) as client:
+        with _client(base_url) as client:
             for file in _REQUIRED:
                 _download(client, f"{root}/{file}", partial / file)
             for file in _OPTIONAL:
@@ -51,9 +52,18 @@ def fetch(model: str, revision: str, into: Path, *, base_url: str) -> Path:
     return into
 
 
+def _client(base_url: str) -> httpx2.Client:
+    """Follows redirects to public addresses only. A hub on plain HTTP is where its operator wants it."""
+    trusted = {httpx2.URL(base_url).host} if httpx2.URL(base_url).scheme == "http" else set()
+    guard = destinations.GuardedTransport(httpx2.HTTPTransport(), trusted=trusted)
+    return httpx2.Client(transport=guard, follow_redirects=True, timeout=_TIMEOUT_SECONDS)
+
+
 def _optional(client: httpx2.Client, url: str, path: Path) -> bool:
     try:
         _download(client, url, path)
+    except destinations.Forbidden:
+        raise
     except errors.ConfigurationError:
         return False
     return True
