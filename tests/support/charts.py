@@ -130,4 +130,5 @@ def pod_specs(objects: Sequence[Object]) -> dict[str, Object]:
         pod = spec if each["kind"] == "Pod" else spec.get("template", {}).get("spec")
         if pod and "containers" in pod:
             found[f"{each['kind']} {each['metadata']['name']}"] = pod
+    assert found, "a rule about no pods is kept by anything"
     return found
