@@ -126,19 +126,22 @@ class Proxy:
             task.add_done_callback(self._tasks.discard)
 
     async def _carry(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
-            while data := await source.read(65536):
-                if self.delay_seconds:
-                    await asyncio.sleep(self.delay_seconds)
-                sink.write(data)
-                await sink.drain()
-        sink.close()
+        try:
+            with contextlib.suppress(OSError):
+                while data := await source.read(65536):
+                    if self.delay_seconds:
+                        await asyncio.sleep(self.delay_seconds)
+                    sink.write(data)
+                    await sink.drain()
+        finally:
+            sink.transport.abort()
 
     async def end(self) -> None:
         """Cut what is open."""
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # the loop closes what was aborted in its next turn
 
 
 @contextlib.asynccontextmanager
