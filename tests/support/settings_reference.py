@@ -3,6 +3,7 @@
 import re
 
 from bloomweaver.allinone import settings as dev
+from bloomweaver.controller import settings as controller
 from bloomweaver.embedder import settings as embedder
 from bloomweaver.reconciler import settings as reconciler
 from bloomweaver.runtime import config
@@ -18,6 +19,7 @@ SERVICES: dict[str, type[config.ServiceSettings]] = {
     "writer": writer.WriterSettings,
     "search": search.SearchSettings,
     "reconciler": reconciler.ReconcilerSettings,
+    "controller": controller.ControllerSettings,
 }
 
 

@@ -13,6 +13,7 @@ from tests.support import golden, settings_reference
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "reference" / "configuration.md"
 STORE = {"BLOOMWEAVER_STORE": "sqlite:////data/ledger.db"}
+IMAGES = {"BLOOMWEAVER_CPU_IMAGE": "embedder:1", "BLOOMWEAVER_GPU_IMAGE": "embedder-torch:1"}
 SECRET = "5e" * 32
 
 
@@ -30,13 +31,13 @@ def test_what_any_service_reads_is_no_mistake_in_the_environment_of_another(kind
         for variable in config.describe(service)
     }
     told = {name: value or "" for name, value in everything.items()}
-    found = config.read(kind, {**told, **STORE, "BLOOMWEAVER_SECRET": SECRET})
+    found = config.read(kind, {**told, **STORE, **IMAGES, "BLOOMWEAVER_SECRET": SECRET})
     assert isinstance(found, kind)
 
 
 @pytest.mark.parametrize("name", settings_reference.SERVICES)
 def test_services_listen_on_this_machine_only_unless_told_otherwise(name: str):
-    found = config.read(settings_reference.SERVICES[name], {**STORE, "BLOOMWEAVER_SECRET": SECRET})
+    found = config.read(settings_reference.SERVICES[name], {**STORE, **IMAGES, "BLOOMWEAVER_SECRET": SECRET})
     assert isinstance(found, settings.ProcessSettings)
     assert found.host == "127.0.0.1"
 

@@ -34,11 +34,12 @@ PATHS: Final[Mapping[str, tuple[str, str]]] = {
 Json = dict[str, Any]
 
 
-class Refused(Exception):
+class Refused(errors.ConfigurationError):
     """The API server will not do it, and asking again does not help: code and what it says."""
 
     def __init__(self, code: int, message: str) -> None:
-        super().__init__(f"{code}: {message}")
+        reason = Reason.CREDENTIALS_REFUSED if code == httpx2.codes.FORBIDDEN else Reason.INVALID_CONFIGURATION
+        super().__init__(reason, f"The Kubernetes API refuses: {code} {message}")
         self.code = code
         self.message = message
 
@@ -58,6 +59,18 @@ class Cluster:
         """Whether the cluster knows a kind."""
         known = await self._call("GET", f"apis/{group_version}", absent=True)
         return known is not None and any(each["name"] == plural for each in known["resources"])
+
+    async def minor(self) -> int:
+        """The cluster's minor version; some add a `+` to it."""
+        known = await self._call("GET", "version")
+        digits = "".join(filter(str.isdigit, str((known or {}).get("minor", ""))))
+        return int(digits or 0)
+
+    async def versions(self, kind: str, *, namespace: str) -> dict[str, str]:
+        """resourceVersion by `namespace/name`, of all objects of a kind."""
+        listed = await self._call("GET", _path(kind, namespace)) or {}
+        metas = [each["metadata"] for each in listed.get("items", [])]
+        return {f"{meta['namespace']}/{meta['name']}": meta["resourceVersion"] for meta in metas}
 
     async def apply(self, wanted: planning.Wanted, *, there: bool) -> Json:
         """Bring an object to what is wanted. A Deployment that is not there yet begins with its first replicas, which

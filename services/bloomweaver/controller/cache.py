@@ -40,8 +40,8 @@ class Cache:
         """The object, or None."""
         return self._kinds.get(kind, {}).get(key)
 
-    def keys(self) -> list[str]:
-        """Of all resources."""
+    def named(self) -> list[str]:
+        """The keys of all resources."""
         return list(self._kinds.get(resources.KIND, {}))
 
     def resources(self) -> list[Json]:

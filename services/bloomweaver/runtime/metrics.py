@@ -43,6 +43,7 @@ class Metrics:
         self._make_pipeline()
         self._make_embedding()
         self._make_reading()
+        self._make_controlling()
         build = prometheus_client.Info("bloomweaver_build", "The release that runs.", registry=self._registry)
         build.info({"version": version})
 
@@ -169,6 +170,17 @@ class Metrics:
         for state, count in counts.items():
             self._reindex.labels(state).set(count)
 
+    # Kubernetes
+
+    def observe_reconcile(self, outcome: str, *, seconds: float) -> None:
+        """The controller looked at a resource: `done` or `failed`."""
+        self._reconcile_duration.labels(outcome).observe(seconds)
+
+    def set_controller_queue(self, resources: int, *, oldest_seconds: float) -> None:
+        """Resources that wait to be looked at."""
+        self._controller_queue.set(resources)
+        self._controller_queue_age.set(oldest_seconds)
+
     def _capped(self, collection: str) -> str:
         if collection not in self._collections:
             if len(self._collections) >= MAX_COLLECTIONS:
@@ -231,6 +243,15 @@ class Metrics:
             "embed_batch_fill_ratio", "Real tokens of padded tokens.", "model", buckets=_RATIO_BUCKETS
         )
         self._saturation = self._gauge("embedder_saturation_ratio", "Busy time of an embedder.", "model")
+
+    def _make_controlling(self) -> None:
+        self._reconcile_duration = self._histogram(
+            "controller_reconcile_seconds", "Looks at a resource, by how they ended.", "outcome"
+        )
+        self._controller_queue = self._gauge("controller_queue_resources", "Resources that wait to be looked at.")
+        self._controller_queue_age = self._gauge(
+            "controller_queue_oldest_age_seconds", "How long the oldest of them has waited."
+        )
 
     def _make_reading(self) -> None:
         self._freshness = self._histogram(

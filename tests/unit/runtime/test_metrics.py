@@ -57,6 +57,8 @@ def test_every_call_moves_its_metric(made, collector):
     made.observe_store("sqlite", "query", outcome="ok", seconds=0.003)
     made.count_action("rehint", 2)
     made.set_reindex({"done": 4})
+    made.observe_reconcile("done", seconds=0.02)
+    made.set_controller_queue(3, oldest_seconds=1.5)
     silent = [
         family.name
         for family in families(collector)

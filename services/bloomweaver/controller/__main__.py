@@ -1,0 +1,5 @@
+"""`python -m bloomweaver.controller`."""
+
+from bloomweaver.controller import main
+
+main.main()

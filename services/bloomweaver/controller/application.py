@@ -1,0 +1,134 @@
+"""Controller as a process: its parts, begun together, and the one route `POST /wake`."""
+
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+
+import httpx2
+from starlette import applications, requests, responses, routing
+
+from bloomweaver.controller import (
+    access,
+    apply,
+    cache,
+    external_scaler,
+    informer,
+    leadership,
+    observed,
+    reconciling,
+    reindexing,
+    scaling,
+    settings,
+    work_queue,
+    working,
+)
+from bloomweaver.ports import opened
+from bloomweaver.runtime import health, process, stages
+from bloomweaver.text import parsing
+
+IMAGE_VOLUMES_MINOR = 35
+
+
+@contextlib.asynccontextmanager
+async def running(
+    wishes: settings.ControllerSettings, ports: opened.Ports, host: process.Host
+) -> AsyncIterator[applications.Starlette]:
+    """Everything, until the context ends."""
+    entered = access.of(wishes.kubeconfig)
+    board = scaling.Board(clock=ports.clock)
+    looker = working.Looker(ports.healing, board)
+    async with (
+        httpx2.AsyncClient(verify=entered.verified()) as http,
+        external_scaler.serving(board, f"{wishes.host}:{wishes.scaler_port}"),
+        stages.hosted(ports, host, drain_seconds=wishes.grace_seconds) as parts,
+    ):
+        cluster = apply.Cluster(http, entered)
+        lease = leadership.Leadership(
+            cluster,
+            namespace=wishes.namespace,
+            name=wishes.lease,
+            identity=f"{socket.gethostname()}_{ports.nonces.nonce()}",
+            clock=ports.clock,
+        )
+        await _begin(wishes, ports, host, parts, cluster, entered, board, lease)
+        parts.repeat("backlog", looker.once, seconds=0)
+        host.health.watch(probes=health.probes_of(ports), needed=("ledger",), check=parts.obstacles)
+        try:
+            yield _app(looker)
+        finally:
+            await lease.resign()
+
+
+async def _begin(
+    wishes: settings.ControllerSettings,
+    ports: opened.Ports,
+    host: process.Host,
+    parts: stages.Stages,
+    cluster: apply.Cluster,
+    entered: access.Access,
+    board: scaling.Board,
+    lease: leadership.Leadership,
+) -> None:
+    known, queue = cache.Cache(), work_queue.WorkQueue(clock=ports.clock)
+    capabilities = await capabilities_of(cluster)
+    probes = health.probes_of(ports)
+    around = reconciling.Surroundings(
+        cluster=cluster,
+        cache=known,
+        board=board,
+        reindexing=reindexing.Reindexing(ports.registry, revision=parsing.PIPELINE_REVISION),
+        setup=setup_of(wishes),
+        capabilities=capabilities,
+        probes={part: probes[part] for part in ("ledger", "queues", "vectors")},
+        clock=ports.clock,
+    )
+    worker = working.Worker(
+        queue,
+        reconciling.Reconciler(around),
+        leads=lambda: lease.leads,
+        metrics=host.metrics,
+        seconds=ports.clock.monotonic,
+    )
+    kinds = informer.OWNED + (informer.KEDA if capabilities.keda else ())
+    kinds += informer.MONITORS if capabilities.pod_monitor else ()
+    watches = informer.Informer(entered, known, namespace=wishes.namespace, kinds=kinds, on_change=queue.add)
+    watched = working.watch(cluster, known, namespace=wishes.namespace, die=host.die)
+    parts.repeat("lease", working.lead(lease), seconds=leadership.RENEW_SECONDS)
+    parts.repeat("informer", watches.run, seconds=1)
+    parts.repeat("watchdog", watched, seconds=working.WATCHED_SECONDS)
+    parts.repeat("resync", working.resync(queue, known), seconds=working.RESYNC_SECONDS)
+    for number in range(working.WORKERS):
+        parts.repeat(f"reconcile-{number}", worker.once, seconds=0)
+
+
+async def capabilities_of(cluster: apply.Cluster) -> observed.Capabilities:
+    """What the cluster offers; asked once, at the start."""
+    return observed.Capabilities(
+        keda=await cluster.serves("keda.sh/v1alpha1", "scaledobjects"),
+        pod_monitor=await cluster.serves("monitoring.coreos.com/v1", "podmonitors"),
+        image_volumes=await cluster.minor() >= IMAGE_VOLUMES_MINOR,
+    )
+
+
+def setup_of(wishes: settings.ControllerSettings) -> observed.Setup:
+    """What every plan has to know of the settings."""
+    labels = [label.partition("=") for label in wishes.gpu_node_labels]
+    return observed.Setup(
+        cpu_image=wishes.cpu_image,
+        gpu_image=wishes.gpu_image,
+        config_map=wishes.pod_config_map,
+        secret=wishes.pod_secret,
+        scaler_address=wishes.scaler_address,
+        service_account=wishes.pod_service_account,
+        pull_secrets=wishes.pull_secrets,
+        egress_ports=wishes.egress_ports,
+        gpu_node_selector=tuple((key, value) for key, _, value in labels),
+    )
+
+
+def _app(looker: working.Looker) -> applications.Starlette:
+    async def wake(_: requests.Request) -> responses.Response:
+        looker.wake()
+        return responses.Response(status_code=202)
+
+    return applications.Starlette(routes=[routing.Route("/wake", wake, methods=["POST"])])
