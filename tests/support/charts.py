@@ -23,7 +23,7 @@ EXISTING_SECRETS = {
     "postgresql": {"existingSecret": "bloomweaver-postgresql-passwords"},
 }
 # Kinds of others, which the schemas of Kubernetes do not know.
-FOREIGN_KINDS = frozenset({"HTTPRoute", "PodMonitor"})
+FOREIGN_KINDS = frozenset({"HTTPRoute", "PodMonitor", "ScaledObject", "EmbeddingModel"})
 
 Object = dict[str, Any]
 Values = Mapping[str, Any]

@@ -1,8 +1,9 @@
 {{/*
 A Deployment of one of our processes:
 (dict "root" $ "component" "webhook" "name" "webhook" "port" 8080 "settings" .Values.webhook "env" (list …)
-      "models" true "sealing" true "scaled" false "image" "")
+      "models" true "sealing" true "scaled" false "image" "" "account" "" "grpc" 0)
 name: of the Deployment behind the release's; component: its label and its image. scaled: somebody else sets replicas.
+account: a service account of its own, whose token it needs; there is never more than one such pod. grpc: a further port.
 */}}
 {{- define "bloomweaver.deployment" -}}
 {{- $root := .root -}}
@@ -26,9 +27,13 @@ spec:
       {{- include "bloomweaver.selector" $identity | nindent 6 }}
       bloomweaver.dev/process: {{ .name }}
   strategy:
+    {{- if .account }}
+    type: Recreate
+    {{- else }}
     rollingUpdate:
       maxSurge: 1
       maxUnavailable: 0
+    {{- end }}
   template:
     metadata:
       labels:
@@ -42,8 +47,8 @@ spec:
         {{- toYaml . | nindent 8 }}
       {{- end }}
     spec:
-      serviceAccountName: {{ include "bloomweaver.serviceAccount" $root }}
-      automountServiceAccountToken: false
+      serviceAccountName: {{ .account | default (include "bloomweaver.serviceAccount" $root) }}
+      automountServiceAccountToken: {{ ternary true false (not (empty .account)) }}
       enableServiceLinks: false
       # What the process takes, its last cut-off, and what comes before SIGTERM.
       terminationGracePeriodSeconds: {{ add $settings.graceSeconds (default 0 $settings.preStopSeconds) 10 }}
@@ -98,6 +103,10 @@ spec:
           ports:
             - name: http
               containerPort: {{ .port }}
+            {{- with .grpc }}
+            - name: grpc
+              containerPort: {{ . }}
+            {{- end }}
           # It answers from its first moment on, and asks no store, so an outage restarts nobody.
           livenessProbe:
             httpGet: {path: /healthz, port: http}

@@ -72,3 +72,12 @@ postgresql://bloomweaver_owner@{{ include "bloomweaver.postgresqlHost" . }}:5432
 {{- define "bloomweaver.serviceAccount" -}}
 {{ include "bloomweaver.fullname" . }}
 {{- end -}}
+
+{{/* Secret with the secret variables of the pods that the controller makes, or nothing. */}}
+{{- define "bloomweaver.podSecret" -}}
+{{- if .Values.controller.podSecret -}}
+{{ .Values.controller.podSecret }}
+{{- else if and (include "bloomweaver.bundled" .) (not .Values.postgresql.existingSecret) -}}
+{{ include "bloomweaver.fullname" . }}-pods
+{{- end -}}
+{{- end -}}

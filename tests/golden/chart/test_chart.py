@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import bloomweaver
+from bloomweaver.controller import apply, resources
 from bloomweaver.runtime import config
 from tests.support import chart_reference, charts, golden, settings_reference
 
@@ -40,6 +41,24 @@ MATRIX: dict[str, dict[str, Any]] = {
         },
         "commonLabels": {"team": "search"},
     },
+    "controller": {
+        "controller": {"enabled": True, "gpuNodeLabels": {"pool": "gpu"}},
+        "writer": {"keda": {"enabled": True}},
+        "image": {"pullSecrets": ["registry"]},
+    },
+    "controller-with-stores": {
+        "controller": {
+            "enabled": True,
+            "podSecret": "embedders",
+            "podVariables": {"BLOOMWEAVER_VECTORS": "pinecone://documents"},
+        },
+        "writer": {"operations": ["all"], "keda": {"enabled": True}},
+        "stores": {
+            **EXTERNAL["stores"],
+            "vectors": "pinecone://documents?key_file=/run/secrets/pinecone/api-key",
+            "secretMounts": ["pinecone"],
+        },
+    },
     "ingress-without-tls": {"ingress": {"enabled": True, "host": "a.example", "tls": {"insecure": True}}},
     "no-policies": {"networkPolicy": {"enabled": False}, "migrations": {"enabled": False}, **EXTERNAL},
 }
@@ -64,7 +83,7 @@ def test_what_people_without_helm_apply_is_what_the_chart_renders(name: str):
     golden.check(f"{name}.yaml", manifest, folder=RENDERED)
 
 
-@pytest.mark.parametrize("name", ["default", "one-server", "eks", "ingress-without-tls"])
+@pytest.mark.parametrize("name", ["default", "one-server", "eks", "ingress-without-tls", "controller"])
 def test_the_notes_tell_the_next_command(name: str):
     golden.check(pathlib.Path("chart") / f"notes-{name}.txt", rendered(name).notes)
     assert len(rendered(name).notes.splitlines()) <= 25
@@ -93,9 +112,10 @@ def test_a_misspelt_field_of_an_object_is_noticed():
 
 
 @every_render
-def test_pods_are_restricted_and_have_no_token_of_the_api_server(name: str):
+def test_pods_are_restricted_and_but_for_the_controller_have_no_token_of_the_api_server(name: str):
     for where, pod in charts.pod_specs(rendered(name).objects).items():
-        assert pod["automountServiceAccountToken"] is False, where
+        # The one process that asks the API server.
+        assert pod["automountServiceAccountToken"] is (where == "Deployment bloomweaver-controller"), where
         assert pod["securityContext"]["runAsNonRoot"] is True, where
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, where
         for container in [*pod["containers"], *pod.get("initContainers", [])]:
@@ -122,7 +142,7 @@ def test_no_secret_is_a_value_of_a_variable(name: str):
         named = [
             each["name"] for container in pod["containers"] for each in container.get("env", []) if "value" in each
         ]
-        secret = re.compile(r"(PASSWORD|SECRET|KEY|TOKEN)$")
+        secret = re.compile(r"(?<!_POD)_(PASSWORD|SECRET|KEY|TOKEN)$")  # POD_SECRET is the name of one
         assert [each for each in named if secret.search(each)] == [], where
 
 
@@ -137,7 +157,8 @@ def test_only_what_answers_requests_holds_up_a_drain(name: str):
 
 @every_render
 def test_what_an_autoscaler_scales_has_no_replicas_of_its_own(name: str):
-    scaled = {each["spec"]["scaleTargetRef"]["name"] for each in rendered(name).of_kind("HorizontalPodAutoscaler")}
+    scalers = rendered(name).of_kind("HorizontalPodAutoscaler", "ScaledObject")
+    scaled = {each["spec"]["scaleTargetRef"]["name"] for each in scalers}
     counted = {each["metadata"]["name"] for each in rendered(name).of_kind("Deployment") if "replicas" in each["spec"]}
     everything = {each["metadata"]["name"] for each in rendered(name).of_kind("Deployment")}
     assert everything - counted == scaled
@@ -232,6 +253,54 @@ def test_a_migration_runs_as_the_role_that_owns_the_tables():
     assert store["secret"]["secretName"] == "database-owner"
 
 
+def test_the_controller_may_do_what_it_does_and_no_more():
+    [role] = rendered("controller").of_kind("Role")
+    allowed = {
+        (group, kind.partition("/")[0]): set(rule["verbs"])
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for kind in rule["resources"]
+    }
+    for kind, (path, plural) in apply.PATHS.items():
+        group = path.split("/")[1] if path.startswith("apis/") else ""
+        assert (group, plural) in allowed, kind
+    assert "*" not in str(role["rules"])
+    assert {each["kind"] for each in rendered("controller").objects} & {"ClusterRole", "ClusterRoleBinding"} == set()
+    for rule in role["rules"]:
+        assert "secrets" not in rule["resources"] or (rule["resourceNames"], rule["verbs"]) == (
+            ["bloomweaver-pods"],
+            ["get"],
+        )
+
+
+@pytest.mark.parametrize("name", ["controller", "controller-with-stores"])
+def test_what_the_controller_is_told_of_is_there(name: str):
+    objects = {(each["kind"], each["metadata"]["name"]): each for each in rendered(name).objects}
+    [container] = objects["Deployment", "bloomweaver-controller"]["spec"]["template"]["spec"]["containers"]
+    given = {variable["name"]: variable["value"] for variable in container["env"]}
+    pods = objects["ConfigMap", given["BLOOMWEAVER_POD_CONFIG_MAP"]]["data"]
+    assert ("ServiceAccount", given["BLOOMWEAVER_POD_SERVICE_ACCOUNT"]) in objects
+    secret = objects.get(("Secret", given["BLOOMWEAVER_POD_SECRET"]))
+    assert given["BLOOMWEAVER_POD_SECRET"] == "embedders" or (
+        secret and "BLOOMWEAVER_POSTGRESQL_PASSWORD" in secret["data"]
+    )
+    service, _, port = given["BLOOMWEAVER_SCALER_ADDRESS"].partition(".bloomweaver.svc:")
+    assert int(port) in {each["port"] for each in objects["Service", service]["spec"]["ports"]}
+    config.read(settings_reference.SERVICES["embedder"], pods)
+    for scaled in rendered(name).of_kind("ScaledObject"):
+        for trigger in scaled["spec"]["triggers"]:
+            assert trigger["metadata"]["scalerAddress"] == given["BLOOMWEAVER_SCALER_ADDRESS"]
+            assert trigger["metadata"]["lane"] in {"create", "update", "delete"}
+
+
+@pytest.mark.parametrize("name", ["controller", "controller-with-stores"])
+def test_models_are_made_by_the_controller_where_it_runs_and_by_the_chart_elsewhere(name: str):
+    [model] = rendered(name).of_kind("EmbeddingModel")
+    resources.Spec.model_validate(model["spec"])
+    assert [each for each in rendered(name).of_kind("Deployment") if "embedder" in each["metadata"]["name"]] == []
+    assert rendered("default").of_kind("EmbeddingModel") == []
+
+
 def test_secrets_that_were_made_survive_uninstalling_and_fit_what_reads_them():
     made = rendered("default").of_kind("Secret")
     assert {each["metadata"]["annotations"]["helm.sh/resource-policy"] for each in made} == {"keep"}
@@ -261,6 +330,8 @@ def test_paths_lead_to_the_processes_that_answer_them():
         ({"embedder": {"models": [{"model": "all-minilm-l6-v2"}]}}, "name"),
         ({"ingress": {"enabled": True, "tls": {"insecure": True}}}, "ingress.host is empty"),
         ({"ingress": {"enabled": True, "host": "a.example"}}, "ingress.tls.secretName is empty"),
+        ({"writer": {"keda": {"enabled": True}}}, "writer.keda.enabled needs controller.enabled"),
+        ({"controller": {"enabled": True}, "stores": {"secretMounts": ["pinecone"]}}, "controller.podVariables"),
         ({"gateway": {"enabled": True}}, "gateway.parentRefs is empty"),
     ],
     ids=str,
