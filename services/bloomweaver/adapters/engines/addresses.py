@@ -4,12 +4,15 @@ Invariant: a URL never holds a credential; it names the file that does.
 """
 
 import pathlib
+import ssl
 import urllib.parse
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from bloomweaver.domain import errors
 from bloomweaver.domain.reasons import Reason
+
+SYSTEM = "Give it one that this system trusts, or name its authority in SSL_CERT_FILE."
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -60,6 +63,22 @@ def web(address: str, *, what: str) -> str:
     if split.scheme == "http" and split.hostname not in _LOOPBACK:
         raise refused(f"{what} at {split.hostname} is asked over http. Use https: a credential travels with it.")
     return split.geturl()
+
+
+def refuse_untrusted(error: BaseException, *, what: str, remedy: str) -> None:
+    """ConfigurationError if what a client's error stands for is a certificate that was not trusted."""
+    seen: list[BaseException] = []
+    waiting = [error]
+    while waiting:
+        found = waiting.pop()
+        # aiohttp has an error of this class that lacks what the class has; it carries a whole one.
+        why = getattr(found, "verify_message", None) if isinstance(found, ssl.SSLCertVerificationError) else None
+        if why is not None:
+            raise refused(f"The certificate of {what} is not trusted: {why.rstrip('.')}. {remedy}") from error
+        seen.append(found)
+        # Libraries carry what went wrong as the cause, the context, or an argument of their own error.
+        carried = (found.__cause__, found.__context__, *found.args)
+        waiting += [each for each in carried if isinstance(each, BaseException) and each not in seen]
 
 
 def refused(detail: str) -> errors.ConfigurationError:

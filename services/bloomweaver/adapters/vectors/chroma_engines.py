@@ -165,6 +165,7 @@ class Server:
             async with asyncio.timeout(REQUEST_SECONDS):
                 answer = await self._client.request(method, url, json=body)
         except (httpx2.HTTPError, TimeoutError) as error:
+            addresses.refuse_untrusted(error, what=f"Chroma at {self._host}", remedy=addresses.SYSTEM)
             detail = f"Chroma at {self._host} does not answer ({error.__class__.__name__})."
             raise errors.TransientError(away, detail) from error
         if answer.is_success:

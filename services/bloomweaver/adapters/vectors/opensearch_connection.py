@@ -194,9 +194,8 @@ async def translated(host: str) -> AsyncIterator[None]:
         raise
     except (opensearchpy.ImproperlyConfigured, ssl.SSLError) as error:
         raise addresses.refused(f"The ca_file for OpenSearch at {host} cannot be used: {error}.") from error
-    except opensearchpy.SSLError as error:
-        raise addresses.refused(f"The certificate of OpenSearch at {host} is not trusted; name its ca_file.") from error
     except (opensearchpy.ConnectionError, TimeoutError) as error:
+        addresses.refuse_untrusted(error, what=f"OpenSearch at {host}", remedy="Name its authority in ca_file.")
         detail = f"OpenSearch at {host} does not answer ({error.__class__.__name__})."
         raise errors.TransientError(away, detail) from error
     except (opensearchpy.AuthenticationException, opensearchpy.AuthorizationException) as error:

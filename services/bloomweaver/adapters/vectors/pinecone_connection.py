@@ -171,6 +171,7 @@ async def translated(index: str) -> AsyncIterator[None]:
     except pinecone.PineconeValueError as error:
         raise addresses.refused(f"Pinecone's client refuses the settings: {error.message[:200]}") from error
     except (TimeoutError, pinecone.PineconeError) as error:
+        addresses.refuse_untrusted(error, what=f"Pinecone's index {index!r}", remedy=addresses.SYSTEM)
         # The rest has no answer to look at: no connection, too late, or not the JSON that Pinecone sends.
         detail = f"Pinecone's index {index!r} did not answer as it should ({error.__class__.__name__})."
         raise errors.TransientError(Reason.VECTORS_UNAVAILABLE, detail) from error
