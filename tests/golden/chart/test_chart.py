@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 import pytest
+import yaml
 
 import bloomweaver
 from bloomweaver.controller import apply, resources
@@ -291,6 +292,15 @@ def test_what_the_controller_is_told_of_is_there(name: str):
         for trigger in scaled["spec"]["triggers"]:
             assert trigger["metadata"]["scalerAddress"] == given["BLOOMWEAVER_SCALER_ADDRESS"]
             assert trigger["metadata"]["lane"] in {"create", "update", "delete"}
+
+
+def test_what_keda_is_told_of_a_writer_is_the_shape_that_is_documented():
+    documented = yaml.safe_load((charts.ROOT / "keda" / "writer.yaml").read_text(encoding="utf-8"))["spec"]
+    rendered_spec = copy.deepcopy(rendered("controller").named("ScaledObject", "bloomweaver-writer-create")["spec"])
+    for spec in (documented, rendered_spec):
+        for trigger in spec["triggers"]:
+            trigger["name"] = trigger["metadata"]["scalerAddress"] = "any"
+    assert rendered_spec == documented
 
 
 @pytest.mark.parametrize("name", ["controller", "controller-with-stores"])
