@@ -12,7 +12,7 @@ from tests.support.servers import processes
 
 # Of the events, the kills and the time: the fake of Pinecone looks at every vector, and vectors outlive their versions.
 SHARES = {"postgresql": (0.8, 0.7, 0.7), "servers": (0.2, 0.3, 0.3)}
-SETTLE_SECONDS = 400.0
+SETTLE_SECONDS = 1200.0
 
 
 def main() -> int:

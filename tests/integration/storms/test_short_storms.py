@@ -7,7 +7,7 @@ from tests.support.servers import fixtures
 
 PLANS = (
     storm.Plan(
-        kind="postgresql", events=2000, kills=10, seconds=40.0, fault_seconds=3.0, documents=300, settle_seconds=200.0
+        kind="postgresql", events=1500, kills=10, seconds=30.0, fault_seconds=2.0, documents=200, settle_seconds=200.0
     ),
     storm.Plan(
         kind="servers", events=500, kills=4, seconds=20.0, fault_seconds=4.0, documents=120, settle_seconds=200.0
