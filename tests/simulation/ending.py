@@ -17,7 +17,9 @@ from tests.simulation import clients, databases, histories, oracle, people, worl
 CONVERGENCE_SECONDS = 3 * 3600.0
 STEP_SECONDS = 60.0
 MONTH_SECONDS = 31 * 86_400.0
-PRESENT = (VersionState.INTENT, VersionState.READY, VersionState.LIVE)
+COMPLETE = (VersionState.READY, VersionState.LIVE)
+# What failed in a pipeline that is being built keeps what was written of it until it is retried or replaced.
+KNOWN = (*COMPLETE, VersionState.INTENT, VersionState.FAILED)
 
 
 async def resolve(world_: world.World) -> None:
@@ -169,11 +171,11 @@ async def check_stores(world_: world.World) -> None:
     for look in await looks(world_):
         key = look.row.key
         for version in look.versions:
-            if version.state in PRESENT and look.generation.pipeline(version.pipe) is not None:
+            if version.state in KNOWN and look.generation.pipeline(version.pipe) is not None:
                 namespace = identity.namespace_of(world_.deployment, key.collection_uid, version.pipe)
                 ids = identity.vector_ids(key.document_id, version.seq, version.pipe, version.n_chunks)
                 allowed.update((namespace, name) for name in ids)
-                if version.state is not VersionState.INTENT:  # superseded before its first vector was written
+                if version.state in COMPLETE:  # an intent may be superseded before its first vector was written
                     wanted.update((namespace, name) for name in ids)
     held: set[tuple[str, str]] = set()
     for namespace in await world_.vectors.primary.namespaces(""):
