@@ -2,6 +2,7 @@
 
 import time
 import urllib.parse
+from typing import Any
 
 import pytest
 import structlog
@@ -70,7 +71,7 @@ async def test_a_vector_store_that_is_not_trusted_gets_one_clear_line(name, tmp_
     wire = service.Service(dimension=8, clock=time.monotonic, faults=faults.Faults(), name="index")
     async with serving.serve(wire) as host, tls.before(urllib.parse.urlsplit(host).port, context) as port:
         if name == "opensearch":
-            store = await opensearch.open_vectors(f"opensearch://127.0.0.1:{port}/t?ca_file={file}")
+            store: Any = await opensearch.open_vectors(f"opensearch://127.0.0.1:{port}/t?ca_file={file}")
         elif name == "chroma":
             store = await chroma.open_vectors(f"chroma://127.0.0.1:{port}")
         else:
