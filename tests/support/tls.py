@@ -32,8 +32,8 @@ class Authority:
             key_agreement=False,
             key_cert_sign=True,
             crl_sign=True,
-            encipher_only=None,
-            decipher_only=None,
+            encipher_only=False,
+            decipher_only=False,
         )
         made = self._begun(self._name, self._key.public_key()).add_extension(basic, critical=True)
         signed = made.add_extension(usage, critical=True).sign(self._key, hashes.SHA256())

@@ -69,7 +69,7 @@ async def test_a_vector_store_that_is_not_trusted_gets_one_clear_line(name, tmp_
     context, file = untrusted
     (tmp_path / "key").write_text("key")
     wire = service.Service(dimension=8, clock=time.monotonic, faults=faults.Faults(), name="index")
-    async with serving.serve(wire) as host, tls.before(urllib.parse.urlsplit(host).port, context) as port:
+    async with serving.serve(wire) as host, tls.before(int(host.rpartition(":")[2].rstrip("/")), context) as port:
         if name == "opensearch":
             store: Any = await opensearch.open_vectors(f"opensearch://127.0.0.1:{port}/t?ca_file={file}")
         elif name == "chroma":
