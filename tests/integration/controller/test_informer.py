@@ -8,6 +8,7 @@ import kmock
 
 from bloomweaver.controller import access, apply, cache, informer, resources
 
+RESOURCE_INFO = kmock.ResourceInfo
 SECONDS = 20
 RESOURCE = {
     "apiVersion": resources.API_VERSION,
@@ -19,8 +20,8 @@ RESOURCE = {
 
 async def test_what_is_there_and_what_is_deleted_reaches_cache_and_queue(kmock: kmock.KubernetesEmulator):
     models = kmock.resource(resources.GROUP, resources.VERSION, resources.PLURAL)
-    kmock.resources["v1/namespaces"] = {"kind": "Namespace", "namespaced": False, "verbs": ["list", "watch"]}
-    kmock.resources[models] = {"kind": resources.KIND, "namespaced": True, "verbs": ["list", "watch", "delete"]}
+    kmock.resources["v1/namespaces"] = RESOURCE_INFO(kind="Namespace", namespaced=False, verbs={"list", "watch"})
+    kmock.resources[models] = RESOURCE_INFO(kind=resources.KIND, namespaced=True, verbs={"list", "watch", "delete"})
     kmock.objects[models, "kb", "minilm"] = RESOURCE
     changed: asyncio.Queue[str] = asyncio.Queue()
     known = cache.Cache()

@@ -1,0 +1,67 @@
+"""The parts of a controller together, against a mock of the Kubernetes API and a ledger in a file."""
+
+import asyncio
+import pathlib
+
+import httpx2
+import kmock
+import prometheus_client
+import yaml
+
+from bloomweaver.adapters import opening
+from bloomweaver.controller import access, application, apply, resources, settings
+from bloomweaver.runtime import health, metrics, process, tracing
+
+RESOURCE_INFO = kmock.ResourceInfo
+SECONDS = 30
+
+
+def kubeconfig(folder: pathlib.Path, url: str) -> str:
+    named = {"name": "mock"}
+    made = {
+        "current-context": "mock",
+        "contexts": [named | {"context": {"cluster": "mock", "user": "mock"}}],
+        "clusters": [named | {"cluster": {"server": url}}],
+        "users": [named | {"user": {"token": "secret"}}],
+    }
+    (folder / "kubeconfig").write_text(yaml.safe_dump(made))
+    return str(folder / "kubeconfig")
+
+
+async def test_a_controller_starts_takes_its_lease_and_is_ready(
+    kmock: kmock.KubernetesEmulator, tmp_path: pathlib.Path
+):
+    models = f"{resources.API_VERSION}/{resources.PLURAL}"
+    leases = "coordination.k8s.io/v1/leases"
+    verbs = {"list", "watch", "get", "create", "update", "patch"}
+    kmock.resources["v1/namespaces"] = RESOURCE_INFO(kind="Namespace", namespaced=False, verbs=verbs)
+    kmock.resources["v1/pods"] = RESOURCE_INFO(kind="Pod", namespaced=True, verbs=verbs)
+    kmock.resources["apps/v1/deployments"] = RESOURCE_INFO(kind="Deployment", namespaced=True, verbs=verbs)
+    kmock.resources[models] = RESOURCE_INFO(kind=resources.KIND, namespaced=True, verbs=verbs)
+    kmock.resources[leases] = RESOURCE_INFO(kind="Lease", namespaced=True, verbs=verbs)
+    wishes = settings.ControllerSettings(
+        store=f"sqlite:///{tmp_path}/ledger.db",
+        kubeconfig=kubeconfig(tmp_path, str(kmock.url)),
+        namespace="kb",
+        scaler_port=0,
+        cpu_image="cpu",
+        gpu_image="gpu",
+    )
+    clock, nonces = opening.system_clock(), opening.system_nonces()
+    recorder = metrics.Metrics(prometheus_client.CollectorRegistry(), version="0")
+    with tracing.opened_tracer("controller", version="0", variables={}) as tracer:
+        host = process.Host(recorder, health.Health(clock=clock), tracer, clock)
+        async with (
+            opening.open_ports(wishes, clock=clock, nonces=nonces, recorder=recorder) as ports,
+            application.running(wishes, ports, host),
+            httpx2.AsyncClient() as http,
+            asyncio.timeout(SECONDS),
+        ):
+            cluster = apply.Cluster(http, access.of(wishes.kubeconfig))
+            lease = None
+            for _ in range(40):  # the mock gives no versions, so the second renewal is out of its reach
+                lease = lease or await cluster.get("Lease", namespace="kb", name=wishes.lease)
+                await asyncio.sleep(0.05 if lease is None else 0)
+            assert lease is not None
+            assert (await host.health.report()).obstacles == ()
+    assert not host.dead
