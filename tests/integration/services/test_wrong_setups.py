@@ -172,7 +172,7 @@ def unready(place: Place, part: str, name: str = "writer", **extra: str) -> str:
         (sentence,) = [line for line in service.get("/readyz")[1]["obstacles"] if line.startswith(f"{part}: ")]
         assert service.process.poll() is None
         assert "Traceback" not in service.log.read_text()
-    return sentence
+    return str(sentence)
 
 
 def pinecone(place: Place, url: str) -> str:
