@@ -251,7 +251,7 @@ class _Engines:
         self._stack = stack
         self._clock = clock
         self._nonces = nonces
-        self._open: dict[str, engine.Engine] = {}
+        self._open: dict[str, engine.SharingEngine] = {}
         self._servers: opening_postgresql.Servers | None = None
 
     @property
@@ -269,7 +269,7 @@ class _Engines:
         opening = opening_dynamodb.open_ports(url, clock=self._clock, nonces=self._nonces, migrates=migrates)
         return Database(*await self._stack.enter_async_context(opening))
 
-    async def of(self, url: str) -> "engine.Engine":
+    async def of(self, url: str) -> "engine.SharingEngine":
         from bloomweaver.adapters.engines.sqlite import engine
 
         if url not in self._open:

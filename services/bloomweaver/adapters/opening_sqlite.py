@@ -8,7 +8,7 @@ from bloomweaver.adapters.registry import sqlite as registries
 from bloomweaver.ports import healing, history, ledger, registry
 
 
-def ports_on(opened: engine.Engine) -> tuple[ledger.Ledger, healing.Healing, registry.Registry, history.History]:
+def ports_on(opened: engine.SharingEngine) -> tuple[ledger.Ledger, healing.Healing, registry.Registry, history.History]:
     """The ports that share its transactions."""
     return (
         ledgers.SqliteLedger(opened),

@@ -18,7 +18,7 @@ from bloomweaver.ports import ledger
 class SqliteLedger:
     """See `ports.ledger`."""
 
-    def __init__(self, engine: engine.Engine) -> None:
+    def __init__(self, engine: engine.SharingEngine) -> None:
         self._engine = engine
         self._now = engine.clock.now
 

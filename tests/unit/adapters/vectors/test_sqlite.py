@@ -158,9 +158,6 @@ class GoneEngine:
 
     read = write
 
-    async def write_item(self, work, item):
-        return await self.write(work)
-
     async def compact(self):
         return False
 

@@ -40,16 +40,20 @@ class Engine(Protocol):
         """Run it in a transaction, durable when this returns; its exception undoes it and is raised here."""
         ...
 
-    async def write_item(self, work: WorkOnItems[Item, T], item: Item) -> T:
-        """The same for one item: callers with the same function that share a commit share a call of it."""
-        ...
-
     async def read(self, work: Work[T]) -> T:
         """Run it on a connection that sees one moment."""
         ...
 
     async def compact(self) -> bool:
         """Overwrite what the write-ahead log still holds of deleted rows; False where readers are in the way now."""
+        ...
+
+
+class SharingEngine(Engine, Protocol):
+    """What the ledger builds on."""
+
+    async def write_item(self, work: WorkOnItems[Item, T], item: Item) -> T:
+        """`write` for one item: callers with the same function that share a commit share a call of it."""
         ...
 
 
@@ -159,7 +163,7 @@ class FileEngine:
 
 
 @contextlib.asynccontextmanager
-async def open_engine(url: str, *, clock: clocks.Clock, nonces: clocks.Nonces) -> AsyncIterator[Engine]:
+async def open_engine(url: str, *, clock: clocks.Clock, nonces: clocks.Nonces) -> AsyncIterator[SharingEngine]:
     """The engine of `mem://` or `sqlite:///path`, migrated."""
     if url.startswith(MEMORY_URL):
         memory = MemoryEngine(clock=clock, nonces=nonces)
