@@ -47,6 +47,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     root = tmp_path_factory.mktemp("project")
     (root / "tests" / "unit").mkdir(parents=True)
     shutil.copy(CONFTEST, root / "tests")
+    shutil.copytree(CONFTEST.parent / "support", root / "tests" / "support")  # the plugin with the servers
     (root / "tests" / "unit" / "test_breakers.py").write_text(BREAKERS, encoding="utf-8")
     shutil.copy(CONFTEST.parent.parent / "pyproject.toml", root)
     command = [

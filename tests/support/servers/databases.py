@@ -101,6 +101,8 @@ class Databases:
     @contextlib.contextmanager
     def _lent(self, kind: str) -> Iterator[str]:
         free = self._free.setdefault(kind, [])
+        if not _answers(self._admin):
+            self._admin = psycopg.connect(self._url, autocommit=True)
         name = free.pop() if free else self._make(kind)
         self._admin.execute(_THROW_OUT, (name,))
         try:
@@ -110,7 +112,8 @@ class Databases:
 
     def _within(self, name: str) -> "psycopg.Connection[tuple[object, ...]]":
         """The lender's own connection to a database, kept because connecting takes longer than emptying."""
-        if name not in self._inside:
+        known = self._inside.get(name)
+        if known is None or not _answers(known):  # a test may throw everybody out, or end the server
             self._inside[name] = psycopg.connect(self._url_of(name), autocommit=True, application_name=_LENDER)
         return self._inside[name]
 
@@ -122,3 +125,11 @@ class Databases:
 
     def _url_of(self, name: str) -> str:
         return urllib.parse.urlsplit(self._url)._replace(path=f"/{name}").geturl()
+
+
+def _answers(connection: "psycopg.Connection[tuple[object, ...]]") -> bool:
+    try:
+        connection.execute("SELECT 1")
+    except psycopg.OperationalError:
+        return False
+    return True

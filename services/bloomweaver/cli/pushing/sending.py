@@ -48,8 +48,11 @@ class Sender:
                     if call.events:
                         await self._slots.acquire()
                         group.create_task(self._send_and_release(call.events))
-        except* failures.Failure as several:
-            raise _first(several) from None
+        except BaseExceptionGroup as several:  # `except*` would, before Python 3.11.4, put what it raises into a group
+            failed, others = several.split(failures.Failure)
+            if failed is None or others is not None:
+                raise
+            raise _first(failed) from None
 
     async def _send_and_release(self, batch: list[events.Event]) -> None:
         try:
