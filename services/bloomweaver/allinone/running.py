@@ -130,7 +130,7 @@ def _health(ports: opened.Ports, parts: stages.Stages) -> health.Health:
 
 def collections_of(ports: opened.Ports, resolve: offering.Resolve, *, default: str) -> managing.Collections:
     """Making and re-indexing collections."""
-    return webhook_application.collections_of(ports, offering.Offering(resolve, default=default))
+    return webhook_application.collections_of(ports, offering.Offering(resolve, default=default, names_only=False))
 
 
 async def introduce(ports: opened.Ports, data: folder.DataFolder, collections: managing.Collections) -> str | None:

@@ -27,7 +27,7 @@ async def begin(wishes: settings.WebhookSettings, host: process.Host) -> AsyncIt
     nonces = opening.system_nonces()
     resolve = functools.partial(opening.resolved_model, models_dir=Path(wishes.models))
     sealer = opening.sealer(wishes.sealing_key(), random=nonces.secret)
-    offered = offering.Offering(resolve, default=wishes.model)
+    offered = offering.Offering(resolve, default=wishes.model, names_only=True)
     rate = rates.wished(wishes.key_requests_per_second, burst=wishes.key_burst)
     async with (
         opening.open_ports(wishes, clock=host.clock, nonces=nonces, recorder=host.metrics) as ports,

@@ -13,11 +13,16 @@ Resolve = Callable[[str], Awaitable[tuple[ModelSpec, str]]]
 
 
 class Offering:
-    """`managing.Models`. resolve: the spec and the space of a name; Refusal or ConfigurationError say why not."""
+    """`managing.Models`. resolve: the spec and the space of a name; Refusal or ConfigurationError say why not.
 
-    def __init__(self, resolve: Resolve, *, default: str) -> None:
+    names_only: paths and hubs are the operator's alone, because a tenant could make this machine read or fetch what it
+    names.
+    """
+
+    def __init__(self, resolve: Resolve, *, default: str, names_only: bool) -> None:
         self._resolve = resolve
         self._default = default
+        self._names_only = names_only
 
     @property
     def default(self) -> str:
@@ -26,6 +31,9 @@ class Offering:
 
     async def find(self, name: str) -> managing.OfferedModel:
         """The model, for a collection that is to have it."""
+        if self._names_only and name != self._default and ("/" in name or name.startswith(".")):
+            detail = f"The model {name} is no name of a model. GET /v1/models lists those that there are."
+            raise errors.Refusal(Reason.MODEL_NOT_FOUND, detail, pointers=(("/model", detail),))
         try:
             spec, space = await self._resolve(name)
         except errors.ConfigurationError as error:
