@@ -103,6 +103,10 @@ def _endpoint(
 
 async def _checked(request: requests.Request, operation: Mapping[str, Any]) -> Any:
     """The body, once it and the parameters are as described."""
+    known = {parameter["name"] for parameter in operation["parameters"] if parameter["in"] == "query"}
+    for name in request.query_params:
+        if name not in known:
+            raise services.RefusedError(400, f"{name} is no parameter of this")
     for parameter in operation["parameters"]:
         name, where = parameter["name"], parameter["in"]
         held: Mapping[str, Any] = {
