@@ -18,6 +18,8 @@ REPOSITORY ?= bloomweaver
 MORE ?=
 BASE ?=
 BIN := .venv/bin
+# A file at a time: what a file shares (a server, a loaded model) is made once for it.
+PARALLEL := -n $(JOBS) --dist loadfile
 FAST_RINGS := $(wildcard tests/unit tests/contract tests/golden tests/integration)
 SIMULATE := $(BIN)/python -m tests.simulation.run
 
@@ -53,13 +55,13 @@ test: fast ## every fast ring: unit, contract, golden, integration, then 4 minut
 	@$(SIMULATE) --budget-seconds 240 --jobs $(JOBS)
 
 fast: setup ## the same without the simulation
-	@$(BIN)/pytest $(FAST_RINGS) $(PYTEST_FLAGS)
+	@$(BIN)/pytest $(PARALLEL) $(FAST_RINGS) $(PYTEST_FLAGS)
 
 backends: setup ## fetch and build the servers that the tests run against, where they can be had (into .servers)
 	@$(BIN)/python -m tests.support.servers prepare
 
 test-backends: backends ## every port against every real server that can be had here; what is missing is counted apart
-	@$(BIN)/pytest tests/contract $(wildcard tests/integration/backends) $(PYTEST_FLAGS)
+	@$(BIN)/pytest $(PARALLEL) tests/contract $(wildcard tests/integration/backends) $(PYTEST_FLAGS)
 
 storm: setup ## kill real processes and their servers under 50,000 events: 20 minutes; writes its figures to the docs
 	@nice -n 5 $(BIN)/python -m tests.storm.run --write docs/concepts/proof.md

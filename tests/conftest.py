@@ -106,7 +106,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     for reason, number in sorted(counted.items()):
         terminalreporter.write_line(f"not run: {reason} ({number})")
     target = config.getoption("--counts")
-    if target:
+    if target and not hasattr(config, "workerinput"):  # who shares the work out counts, not those who do it
         passed, failed, errors = (len(terminalreporter.stats.get(key, [])) for key in ("passed", "failed", "error"))
         with pathlib.Path(target).open("a", encoding="utf-8") as file:
             file.write(f"{passed} {failed + errors} {len(skipped)}\n")

@@ -6,6 +6,7 @@ from typing import Any
 import hypothesis
 import pytest
 import schemathesis
+from schemathesis.generation import modes
 from schemathesis.python import asgi
 from schemathesis.specs.openapi import checks
 
@@ -32,7 +33,16 @@ def wire():
         yield client
 
 
-@SCHEMA.parametrize()
-@hypothesis.settings(max_examples=15, suppress_health_check=list(hypothesis.HealthCheck))
-def test_answers_are_as_described(case, wire):
-    case.call_and_validate(session=wire, headers={"Api-Key": "any"}, checks=CHECKS)
+@pytest.mark.parametrize("mode", list(modes.GenerationMode), ids=str)
+@pytest.mark.parametrize(
+    ("path", "method"), [(path, method) for path, methods in description.document()["paths"].items() for method in methods]
+)
+def test_answers_are_as_described(path, method, mode, wire):
+    operation = SCHEMA[path][method.upper()]
+
+    @hypothesis.settings(max_examples=8, deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
+    @hypothesis.given(operation.as_strategy(generation_mode=mode))
+    def answers(case):
+        case.call_and_validate(session=wire, headers={"Api-Key": "any"}, checks=CHECKS)
+
+    answers()
