@@ -13,6 +13,7 @@ from schemathesis.specs.openapi import checks
 from bloomweaver.testing.pinecone_wire import description, service, serving
 
 SCHEMA = schemathesis.openapi.from_dict(description.document())
+OPERATIONS = [(path, method) for path, methods in description.document()["paths"].items() for method in methods]
 CHECKS = (
     schemathesis.checks.not_a_server_error,
     checks.status_code_conformance,
@@ -34,9 +35,7 @@ def wire():
 
 
 @pytest.mark.parametrize("mode", list(modes.GenerationMode), ids=str)
-@pytest.mark.parametrize(
-    ("path", "method"), [(path, method) for path, methods in description.document()["paths"].items() for method in methods]
-)
+@pytest.mark.parametrize(("path", "method"), OPERATIONS)
 def test_answers_are_as_described(path, method, mode, wire):
     operation = SCHEMA[path][method.upper()]
 
