@@ -77,7 +77,7 @@ async def ceiling(*, seconds: float) -> float:
     process = await nothing.start(port)
     try:
         await serving.listening(port)
-        ready = iter(list(itertools.islice(messages("none"), int(seconds * 15_000))))
+        ready = itertools.cycle(list(itertools.islice(messages("none"), 15_000)))
         return len(await hammer(port, ready, seconds=seconds)) / seconds
     finally:
         process.terminate()
