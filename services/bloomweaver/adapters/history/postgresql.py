@@ -1,6 +1,7 @@
 """The history on PostgreSQL: reads what the ledger's transactions wrote beside their effects."""
 
-from bloomweaver.adapters.engines.postgresql import engine, rows
+from bloomweaver.adapters.engines import rows
+from bloomweaver.adapters.engines.postgresql import engine
 from bloomweaver.domain.documents import DocumentKey
 from bloomweaver.domain.identity import CollectionUid, TenantId
 from bloomweaver.domain.reasons import Reason

@@ -2,7 +2,8 @@
 
 import sqlite3
 
-from bloomweaver.adapters.engines.sqlite import documents, engine, rows
+from bloomweaver.adapters.engines import rows
+from bloomweaver.adapters.engines.sqlite import documents, engine
 from bloomweaver.domain.documents import DocumentKey
 from bloomweaver.domain.identity import CollectionUid, TenantId
 from bloomweaver.domain.reasons import Reason

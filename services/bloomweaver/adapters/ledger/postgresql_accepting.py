@@ -9,7 +9,8 @@ second time with what the first one left.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from bloomweaver.adapters.engines.postgresql import arrays, documents, engine, loading, rows, writing
+from bloomweaver.adapters.engines import rows
+from bloomweaver.adapters.engines.postgresql import arrays, documents, engine, loading, writing
 from bloomweaver.domain import identity, steps
 from bloomweaver.domain.documents import Content, DocumentKey, Meta, Revision, Row, Version
 from bloomweaver.domain.errors import Refusal

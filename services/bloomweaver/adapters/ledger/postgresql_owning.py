@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from bloomweaver.adapters.engines.postgresql import arrays, engine, loading, rows
+from bloomweaver.adapters.engines import rows
+from bloomweaver.adapters.engines.postgresql import arrays, engine, loading
 from bloomweaver.domain import identity, steps
 from bloomweaver.domain.documents import DocumentKey, Version, VersionState
 from bloomweaver.domain.identity import CollectionUid, DocumentId

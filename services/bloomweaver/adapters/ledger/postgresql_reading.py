@@ -4,12 +4,14 @@ a single snapshot."""
 from collections.abc import Collection as Some
 from collections.abc import Iterable, Sequence
 
-from bloomweaver.adapters.engines.postgresql import arrays, engine, loading, rows
+from bloomweaver.adapters.engines import rows
+from bloomweaver.adapters.engines.postgresql import arrays, engine, loading
 from bloomweaver.domain.documents import ChunkRow, DocumentKey, Generation, Revision, Row, State, Version
 from bloomweaver.domain.events import StoredEvent
 from bloomweaver.domain.identity import CollectionUid, Pipe, TenantId
 from bloomweaver.ports import ledger
 
+_CHUNK = f"index, {rows.CHUNK_BESIDE_INDEX}"
 _PENDING = "d.live <> d.seq AND NOT d.tomb AND NOT d.failed"  # what the index document_pending holds
 _WANTED = "FROM unnest(%s::text[], %s::text[]) w(uid, doc) JOIN collection c ON c.uid = w.uid AND c.deleted_at IS NULL"
 _DOCUMENT = rows.of("d", rows.DOCUMENT)
@@ -43,14 +45,14 @@ _BUILD = (
 _SHOWN_REVISION = rows.of("r", rows.REVISION.removesuffix(", text"))
 # A hit needs title, link and metadata of its revision; the whole text, up to 64 kB, stays where it is.
 _SHOWN = (
-    f"SELECT w.number, {rows.of('k', rows.CHUNK)}, {_SHOWN_REVISION}, NULL"
+    f"SELECT w.number, {rows.of('k', _CHUNK)}, {_SHOWN_REVISION}, NULL"
     " FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::text[], %s::integer[]) WITH ORDINALITY"
     " w(uid, doc, seq, pipe, index, number)"
     f" JOIN collection c ON c.uid = w.uid AND c.deleted_at IS NULL {_BUILD}"
     " JOIN chunk k ON k.bid = b.bid AND k.index = w.index JOIN revision r ON r.seq = w.seq AND r.did = d.did"
 )
 _CHUNKS = (
-    f"SELECT {rows.of('k', rows.CHUNK)} FROM (SELECT %s::text, %s::text, %s::bigint, %s::text) w(uid, doc, seq, pipe)"
+    f"SELECT {rows.of('k', _CHUNK)} FROM (SELECT %s::text, %s::text, %s::bigint, %s::text) w(uid, doc, seq, pipe)"
     f" JOIN collection c ON c.uid = w.uid AND c.deleted_at IS NULL {_BUILD}"
     " JOIN chunk k ON k.bid = b.bid ORDER BY k.index"
 )

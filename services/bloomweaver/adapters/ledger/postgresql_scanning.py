@@ -7,7 +7,8 @@ at a time moves it; a document is skipped only where looking at it, under the co
 from collections.abc import Iterable
 from dataclasses import replace
 
-from bloomweaver.adapters.engines.postgresql import documents, engine, loading, rows, writing
+from bloomweaver.adapters.engines import rows
+from bloomweaver.adapters.engines.postgresql import documents, engine, loading, writing
 from bloomweaver.domain import steps
 from bloomweaver.domain.documents import Version, VersionState
 from bloomweaver.domain.events import Lane, Step

@@ -12,7 +12,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from bloomweaver.adapters.engines.sqlite import documents, rows
+from bloomweaver.adapters.engines import rows
+from bloomweaver.adapters.engines.sqlite import documents
 from bloomweaver.domain import identity, steps
 from bloomweaver.domain.documents import Content, DocumentKey, Meta, Revision, Row, Version
 from bloomweaver.domain.errors import Refusal

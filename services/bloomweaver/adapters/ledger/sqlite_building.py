@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bloomweaver.adapters.engines.sqlite import documents, rows
+from bloomweaver.adapters.engines.sqlite import chunk_rows, documents
 from bloomweaver.domain import steps
 from bloomweaver.domain.documents import DocumentKey, Row, Version, VersionState
 from bloomweaver.domain.events import Step
@@ -83,7 +83,7 @@ def _write_build(connection: sqlite3.Connection, held: documents.Held, intent: l
     name = (held.did, intent.pipe, intent.build)
     connection.execute("INSERT INTO build (did, pipe, build) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", name)
     (bid,) = connection.execute("SELECT bid FROM build WHERE did = ? AND pipe = ? AND build = ?", name).fetchone()
-    connection.executemany(_INSERT_CHUNK, [rows.chunk_values(bid, chunk) for chunk in intent.chunks or ()])
+    connection.executemany(_INSERT_CHUNK, [chunk_rows.values(bid, chunk) for chunk in intent.chunks or ()])
 
 
 def _begin(connection: sqlite3.Connection, held: documents.Held, intent: ledger.Intent, *, now: float) -> None:

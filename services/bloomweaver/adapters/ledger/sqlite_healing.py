@@ -8,7 +8,8 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from bloomweaver.adapters.engines.sqlite import documents, engine, rows
+from bloomweaver.adapters.engines import rows
+from bloomweaver.adapters.engines.sqlite import documents, engine
 from bloomweaver.adapters.ledger import sqlite_garbage, sqlite_owning
 from bloomweaver.domain import steps
 from bloomweaver.domain.documents import Backlog, Version, VersionState, backlog_of

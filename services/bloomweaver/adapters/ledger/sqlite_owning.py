@@ -4,7 +4,8 @@ import json
 import sqlite3
 from collections.abc import Sequence
 
-from bloomweaver.adapters.engines.sqlite import documents, rows
+from bloomweaver.adapters.engines import rows
+from bloomweaver.adapters.engines.sqlite import documents
 from bloomweaver.domain import identity, steps
 from bloomweaver.domain.documents import DocumentKey, Version, VersionState
 from bloomweaver.domain.identity import CollectionUid, DocumentId

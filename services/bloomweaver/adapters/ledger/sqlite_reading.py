@@ -5,7 +5,8 @@ import sqlite3
 from collections.abc import Collection as Some
 from collections.abc import Iterable, Sequence
 
-from bloomweaver.adapters.engines.sqlite import documents, rows
+from bloomweaver.adapters.engines import rows
+from bloomweaver.adapters.engines.sqlite import chunk_rows, documents
 from bloomweaver.domain.documents import ChunkRow, DocumentKey, Generation, Revision, Row, State
 from bloomweaver.domain.events import StoredEvent
 from bloomweaver.domain.identity import CollectionUid, Pipe, TenantId
@@ -27,8 +28,8 @@ _BUILD = (
     "SELECT bid FROM version JOIN build USING (did, pipe, build)"
     " WHERE did = ? AND seq = ? AND pipe = ? AND state <> 'gone'"
 )
-_CHUNK = f"SELECT {rows.CHUNK} FROM chunk WHERE id = ?"
-_CHUNKS = f"SELECT {rows.CHUNK} FROM chunk WHERE id BETWEEN ? AND ? ORDER BY id"
+_CHUNK = f"SELECT {chunk_rows.COLUMNS} FROM chunk WHERE id = ?"
+_CHUNKS = f"SELECT {chunk_rows.COLUMNS} FROM chunk WHERE id BETWEEN ? AND ? ORDER BY id"
 # A hit needs title, link and metadata of its revision; the whole text, up to 64 kB, stays where it is.
 _SHOWN_REVISION = f"SELECT {rows.REVISION.removesuffix('text')} NULL FROM revision WHERE seq = ? AND did = ?"
 
@@ -148,7 +149,7 @@ def _shown(connection: sqlite3.Connection, ref: ledger.ChunkRef) -> ledger.Shown
     build = connection.execute(_BUILD, (did, ref.seq, ref.pipe)).fetchone()
     if build is None:
         return None
-    chunk = connection.execute(_CHUNK, (build[0] << rows.CHUNK_BITS | ref.index,)).fetchone()
+    chunk = connection.execute(_CHUNK, (build[0] << chunk_rows.INDEX_BITS | ref.index,)).fetchone()
     revision = connection.execute(_SHOWN_REVISION, (ref.seq, did)).fetchone()
     if chunk is None or revision is None:
         return None
@@ -161,8 +162,8 @@ def chunks(connection: sqlite3.Connection, key: DocumentKey, *, seq: int, pipe: 
     build = None if did is None else connection.execute(_BUILD, (did, seq, pipe)).fetchone()
     if build is None:
         return []
-    first = build[0] << rows.CHUNK_BITS
-    last = first + (1 << rows.CHUNK_BITS) - 1
+    first = build[0] << chunk_rows.INDEX_BITS
+    last = first + (1 << chunk_rows.INDEX_BITS) - 1
     return [rows.chunk_of(record) for record in connection.execute(_CHUNKS, (first, last))]
 
 

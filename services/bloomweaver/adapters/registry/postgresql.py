@@ -7,7 +7,8 @@ locks, so that two operators cannot both be right.
 import base64
 import json
 
-from bloomweaver.adapters.engines.postgresql import arrays, engine, loading, rows
+from bloomweaver.adapters.engines import rows
+from bloomweaver.adapters.engines.postgresql import arrays, engine, loading
 from bloomweaver.adapters.registry import postgresql_generations
 from bloomweaver.domain import identity
 from bloomweaver.domain.documents import Collection, Generation, Ordering, Pipeline

@@ -8,7 +8,8 @@ the other buries what it no longer names.
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 
-from bloomweaver.adapters.engines.postgresql import arrays, engine, loading, rows
+from bloomweaver.adapters.engines import rows
+from bloomweaver.adapters.engines.postgresql import arrays, engine, loading
 from bloomweaver.domain.documents import DocumentKey, Generation, Pipeline
 from bloomweaver.domain.identity import CollectionUid, DocumentId, Pipe
 from bloomweaver.ports import registry

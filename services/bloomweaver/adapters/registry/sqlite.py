@@ -4,7 +4,8 @@ import base64
 import json
 import sqlite3
 
-from bloomweaver.adapters.engines.sqlite import documents, engine, rows
+from bloomweaver.adapters.engines import rows
+from bloomweaver.adapters.engines.sqlite import documents, engine
 from bloomweaver.adapters.registry import sqlite_generations
 from bloomweaver.domain import identity
 from bloomweaver.domain.documents import Collection, Generation, Ordering, Pipeline

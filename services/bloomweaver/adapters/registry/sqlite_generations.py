@@ -8,7 +8,8 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
 
-from bloomweaver.adapters.engines.sqlite import documents, rows
+from bloomweaver.adapters.engines import rows
+from bloomweaver.adapters.engines.sqlite import documents
 from bloomweaver.domain.documents import DocumentKey, Generation, Pipeline
 from bloomweaver.domain.identity import CollectionUid, DocumentId, Pipe
 from bloomweaver.ports import registry

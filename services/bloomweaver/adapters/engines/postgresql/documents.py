@@ -11,7 +11,7 @@ change can leave it waiting unseen (R12); and a changed `live` is stamped with t
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from bloomweaver.adapters.engines.postgresql import rows
+from bloomweaver.adapters.engines import rows
 from bloomweaver.domain import steps
 from bloomweaver.domain.documents import ChunkRow, DocumentKey, Generation, Revision, Row, Version, VersionState
 from bloomweaver.domain.events import Change, Step, StoredEvent

@@ -9,7 +9,8 @@ what the last holder of the lock left.
 from collections.abc import Collection as Some
 from collections.abc import Iterable, Sequence
 
-from bloomweaver.adapters.engines.postgresql import arrays, documents, engine, rows
+from bloomweaver.adapters.engines import rows
+from bloomweaver.adapters.engines.postgresql import arrays, documents, engine
 from bloomweaver.domain.documents import DocumentKey, Version, VersionState
 from bloomweaver.domain.identity import DocumentId
 

@@ -9,7 +9,8 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
-from bloomweaver.adapters.engines.postgresql import arrays, documents, engine, rows
+from bloomweaver.adapters.engines import rows
+from bloomweaver.adapters.engines.postgresql import arrays, documents, engine
 from bloomweaver.domain.documents import Revision
 from bloomweaver.domain.events import Change, StoredEvent
 from bloomweaver.ports import history

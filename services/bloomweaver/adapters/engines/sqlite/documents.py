@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from bloomweaver.adapters.engines.sqlite import rows
+from bloomweaver.adapters.engines import rows
 from bloomweaver.domain import steps
 from bloomweaver.domain.documents import DocumentKey, Generation, Revision, Row, Version, VersionState
 from bloomweaver.domain.events import Step

@@ -1,4 +1,7 @@
-"""Tables to the domain's nouns and back: the one place that knows the order of columns."""
+"""Tables to the domain's nouns and back, for SQLite and PostgreSQL: the one place that knows the order of columns.
+
+The tables of both hold the same columns; what differs is how a chunk is numbered.
+"""
 
 import functools
 import json
@@ -40,10 +43,10 @@ REVISION = (
     "seq, src, media_type, content_hash, size_bytes, blob, title, url, metadata, origin, actor, request_id, event_id,"
     " occurred_at, accepted_at, tokens, text"
 )
-CHUNK = 'id & 1048575, kind, hash, text, start, "end", heading, page'
+CHUNK_BESIDE_INDEX = 'kind, hash, text, start, "end", heading, page'
 EVENT = "doc, source, event_id, fingerprint, outcome, reason, seq, actor, at, batch_id"
 
-CHUNK_BITS = 20
+CHUNK_WIDTH = 8
 _COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _VERSION_STATES = {state.value: state for state in VersionState}
 _REASONS = {reason.value: reason for reason in Reason}
@@ -56,7 +59,7 @@ def of(alias: str, columns: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class StoredCollection:
-    """A collection's row: its number inside the file, itself and its generation."""
+    """A collection's row: its number inside the database, itself and its generation."""
 
     cid: int
     collection: Collection
@@ -201,16 +204,14 @@ def metadata_json(metadata: Metadata) -> str | None:
 
 
 def chunk_of(record: Record) -> ChunkRow:
-    """From `CHUNK`."""
+    """From the index and `CHUNK_BESIDE_INDEX`."""
     index, kind, hashed, text, start, end, heading, page = record
     return ChunkRow(index, kind, hashed, text, start, end, tuple(json.loads(heading)) if heading else (), page)
 
 
-def chunk_values(bid: int, chunk: ChunkRow) -> Record:
-    """For the table `chunk`."""
-    heading = json.dumps(chunk.heading, ensure_ascii=False) if chunk.heading else None
-    number = bid << CHUNK_BITS | chunk.index
-    return (number, chunk.kind, chunk.hash, chunk.start, chunk.end, heading, chunk.page, chunk.text)
+def heading_json(heading: tuple[str, ...]) -> str | None:
+    """None for none."""
+    return _COMPACT.encode(heading) if heading else None
 
 
 def event_of(uid: CollectionUid, record: Record) -> StoredEvent:
