@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bloomweaver.adapters.engines.dynamodb import documents, engine, items, keys, transactions
-from bloomweaver.domain import steps
+from bloomweaver.domain import steps, trying
 from bloomweaver.domain.documents import Content, DocumentKey, Meta, Revision, Row, Version
 from bloomweaver.domain.errors import Refusal
 from bloomweaver.domain.events import Accepted, Change, Outcome, Rejected, Step, StoredEvent
@@ -307,18 +307,12 @@ def _tell(held: documents.Held, change: Change, decision: steps.Decision, row: R
 
 def retry(held: documents.Held, *, actor: str, request_id: str, now: float) -> Accepted | None:
     """A failed document begins anew: what was begun and not finished is dropped, what is finished is kept."""
-    if held.row.tomb:
-        return None
-    again = [v for v in held.versions if v.state is v.state.FAILED and held.generation.pipeline(v.pipe)]
-    if held.row.failed:
-        again += [v for v in held.versions if v.seq == held.row.seq and v.state is v.state.INTENT]
-    if not again and not held.row.failed:
+    again = trying.begun_in_vain(held.row, held.versions, held.generation)
+    if again is None:
         return None
     held.versions = [v for v in held.versions if v not in again]
     documents.littered(held, at=now)
-    row = replace(held.row, attempts=0, next_try=None, reason=None, detail="", failed=False, hinted_at=now, hints=0)
-    started = 0 if row.live != row.seq else row.started
-    held.row = replace(row, first_failure_at=None, last_failure_at=None, started=started)
+    row = held.row = trying.tried_anew(held.row, now=now)
     step = history.TimelineStep(
         now, history.StepName.RETRIED, row.seq, reason=Reason.REDRIVEN, actor=actor, request_id=request_id
     )

@@ -10,10 +10,9 @@ from dataclasses import replace
 from typing import Any
 
 from bloomweaver.adapters.engines.dynamodb import documents, engine, items, keys, transactions
-from bloomweaver.domain import steps
+from bloomweaver.domain import steps, trying
 from bloomweaver.domain.documents import DocumentKey, Version, VersionState
 from bloomweaver.domain.events import Step
-from bloomweaver.domain.identity import BuildId
 from bloomweaver.domain.reasons import Reason
 from bloomweaver.ports import history, ledger
 
@@ -214,49 +213,32 @@ def postpone(held: documents.Held, *, seq: int, reason: Reason, delay_seconds: f
 
 def fail(held: documents.Held, failure: ledger.Failure, *, now: float) -> float | None:
     """Counts; after the last try, or at once where it is permanent, it has failed."""
-    if not _wanted(held, failure):
+    if not trying.is_awaited(held.row, held.versions, held.generation, seq=failure.seq, pipe=failure.pipe):
         return None
     row = held.row
     if not failure.permanent and (left := steps.counted_lately(row, now=now)):
         return left
-    attempts = row.attempts + 1
-    first = now if row.first_failure_at is None else row.first_failure_at
-    delay = None if failure.permanent else steps.retry_delay(attempts)
-    noted = replace(row, attempts=attempts, first_failure_at=first, last_failure_at=now)
-    name = history.StepName.FAILED
-    if delay is not None:
-        name = history.StepName.WAITING
-        held.row = replace(noted, next_try=now + delay, reason=failure.reason, detail=failure.detail)
-    elif failure.pipe == held.generation.active.pipe:
-        held.row = replace(noted, failed=True, next_try=None, reason=failure.reason, detail=failure.detail)
-    else:
-        _fail_elsewhere(held, failure, now=now)
+    outcome = trying.fail(
+        row,
+        held.versions,
+        held.generation,
+        seq=failure.seq,
+        pipe=failure.pipe,
+        reason=failure.reason,
+        detail=failure.detail,
+        permanent=failure.permanent,
+        now=now,
+    )
+    held.row, delay = outcome.row, outcome.delay_seconds
+    if outcome.given_up is not None:
+        documents.put_version(held, outcome.given_up)
+    name = history.StepName.FAILED if delay is None else history.StepName.WAITING
     step = history.TimelineStep(now, name, failure.seq, failure.pipe, reason=failure.reason, detail=failure.detail)
     documents.note(held, step)
     if delay is None:
         documents.flip_what_waits(held, now=now)
     documents.save(held)
     return delay
-
-
-def _wanted(held: documents.Held, failure: ledger.Failure) -> bool:
-    """Whether the row still waits for exactly this work."""
-    if held.generation.pipeline(failure.pipe) is None:
-        return False
-    wanted = steps.targets(held.row, held.versions, failure.pipe, active=held.generation.active.pipe)
-    version = steps.find(held.versions, failure.seq, failure.pipe)
-    return failure.seq in wanted and (version is None or version.state in (VersionState.INTENT, VersionState.GONE))
-
-
-def _fail_elsewhere(held: documents.Held, failure: ledger.Failure, *, now: float) -> None:
-    """A pipeline that is not active gives the document up; the document itself goes on (R8)."""
-    version = steps.find(held.versions, failure.seq, failure.pipe)
-    if version is None or version.state is VersionState.GONE:
-        failed = Version(failure.key, failure.seq, failure.pipe, BuildId(""), 0, VersionState.FAILED, now, "")
-    else:
-        failed = replace(version, state=VersionState.FAILED, since=now)
-    documents.put_version(held, failed)
-    held.row = replace(held.row, attempts=0, next_try=None, first_failure_at=None, last_failure_at=None)
 
 
 def removed(held: documents.Held, versions: Sequence[Version], *, now: float) -> None:

@@ -7,11 +7,11 @@ second time with what the first one left.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from bloomweaver.adapters.engines import rows
 from bloomweaver.adapters.engines.postgresql import arrays, documents, engine, loading, writing
-from bloomweaver.domain import identity, steps
+from bloomweaver.domain import identity, steps, trying
 from bloomweaver.domain.documents import Content, DocumentKey, Meta, Revision, Row, Version
 from bloomweaver.domain.errors import Refusal
 from bloomweaver.domain.events import Accepted, Change, EventIdentity, Outcome, Rejected, Step, StoredEvent
@@ -303,19 +303,15 @@ async def retry(tx: engine.Transaction, key: DocumentKey, *, actor: str, request
     """A failed document begins anew: what was begun and not finished is dropped, what is finished is kept."""
     batch = await loading.hold(tx, [key])
     held = batch.held.get(key)
-    if held is None or held.row.tomb:
+    if held is None:
         return None
-    again = [v for v in held.versions if v.state is v.state.FAILED and held.generation.pipeline(v.pipe)]
-    if held.row.failed:
-        again += [v for v in held.versions if v.seq == held.row.seq and v.state is v.state.INTENT]
-    if not again and not held.row.failed:
+    again = trying.begun_in_vain(held.row, held.versions, held.generation)
+    if again is None:
         return None
     now = tx.now
     documents.drop_versions(held, again)
     held.litter_at = now
-    row = replace(held.row, attempts=0, next_try=None, reason=None, detail="", failed=False, hinted_at=now, hints=0)
-    started = 0 if row.live != row.seq else row.started
-    held.row = replace(row, first_failure_at=None, last_failure_at=None, started=started)
+    row = held.row = trying.tried_anew(held.row, now=now)
     step = history.TimelineStep(
         now, history.StepName.RETRIED, row.seq, reason=Reason.REDRIVEN, actor=actor, request_id=request_id
     )

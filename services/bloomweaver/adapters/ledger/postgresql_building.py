@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bloomweaver.adapters.engines.postgresql import documents, engine, loading, writing
-from bloomweaver.domain import steps
+from bloomweaver.domain import steps, trying
 from bloomweaver.domain.documents import DocumentKey, Row, Version, VersionState
 from bloomweaver.domain.events import Step
-from bloomweaver.domain.identity import BuildId
 from bloomweaver.domain.reasons import Reason
 from bloomweaver.ports import history, ledger
 
@@ -146,7 +145,9 @@ async def fail(tx: engine.Transaction, failure: ledger.Failure) -> float | None:
     """Counts; after the last try, or at once where it is permanent, it has failed."""
     batch = await loading.hold(tx, [failure.key])
     held = batch.held.get(failure.key)
-    if held is None or not _wanted(held, failure):
+    if held is None or not trying.is_awaited(
+        held.row, held.versions, held.generation, seq=failure.seq, pipe=failure.pipe
+    ):
         return None
     delay = _fail(batch, held, failure)
     await writing.write(tx, batch)
@@ -157,42 +158,27 @@ def _fail(batch: documents.Batch, held: documents.Held, failure: ledger.Failure)
     now, row = batch.now, held.row
     if not failure.permanent and (left := steps.counted_lately(row, now=now)):
         return left
-    attempts = row.attempts + 1
-    first = now if row.first_failure_at is None else row.first_failure_at
-    delay = None if failure.permanent else steps.retry_delay(attempts)
-    noted = replace(row, attempts=attempts, first_failure_at=first, last_failure_at=now)
-    name = history.StepName.FAILED
-    if delay is not None:
-        name = history.StepName.WAITING
-        held.row = replace(noted, next_try=now + delay, reason=failure.reason, detail=failure.detail)
-    elif failure.pipe == held.generation.active.pipe:
-        held.row = replace(noted, failed=True, next_try=None, reason=failure.reason, detail=failure.detail)
-    else:
-        _fail_elsewhere(held, failure, now=now)
+    outcome = trying.fail(
+        row,
+        held.versions,
+        held.generation,
+        seq=failure.seq,
+        pipe=failure.pipe,
+        reason=failure.reason,
+        detail=failure.detail,
+        permanent=failure.permanent,
+        now=now,
+    )
+    held.row, delay = outcome.row, outcome.delay_seconds
+    if outcome.given_up is not None:
+        documents.put_version(held, outcome.given_up)
+    name = history.StepName.FAILED if delay is None else history.StepName.WAITING
     step = history.TimelineStep(now, name, failure.seq, failure.pipe, reason=failure.reason, detail=failure.detail)
     batch.note(held, step)
     if delay is None:
         documents.flip_what_waits(batch, held)
     documents.save(held, was_live=row.live)
     return delay
-
-
-def _wanted(held: documents.Held, failure: ledger.Failure) -> bool:
-    """Whether the row still waits for exactly this work."""
-    if held.generation.pipeline(failure.pipe) is None:
-        return False
-    wanted = steps.targets(held.row, held.versions, failure.pipe, active=held.generation.active.pipe)
-    version = steps.find(held.versions, failure.seq, failure.pipe)
-    return failure.seq in wanted and (version is None or version.state in (VersionState.INTENT, VersionState.GONE))
-
-
-def _fail_elsewhere(held: documents.Held, failure: ledger.Failure, *, now: float) -> None:
-    """A pipeline that is not active gives the document up; the document itself goes on (R8)."""
-    version = steps.find(held.versions, failure.seq, failure.pipe)
-    if version is None or version.state is VersionState.GONE:
-        version = Version(failure.key, failure.seq, failure.pipe, BuildId(""), 0, VersionState.FAILED, now, "")
-    documents.put_version(held, replace(version, state=VersionState.FAILED, since=now))
-    held.row = replace(held.row, attempts=0, next_try=None, first_failure_at=None, last_failure_at=None)
 
 
 async def removed(tx: engine.Transaction, versions: Sequence[Version]) -> None:
