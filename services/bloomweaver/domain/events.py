@@ -182,3 +182,19 @@ class StoredEvent:
     actor: str
     at: float
     batch_id: str | None = None
+
+
+def repeated(event: StoredEvent, change: Change, row: Row | None) -> Accepted | Rejected:
+    """R2: the same event again has its stored answer; another one under its name has none."""
+    if event.identity.fingerprint != change.event.fingerprint:
+        detail = f"The event id {event.identity.event_id!r} was used for another change. Give each change its own."
+        return Rejected(Refusal(Reason.EVENT_ID_REUSED, detail))
+    return Accepted(
+        Outcome.DUPLICATE,
+        row,
+        event.seq,
+        event.identity.event_id,
+        event.collection_uid,
+        original=event.outcome,
+        reason=event.reason,
+    )

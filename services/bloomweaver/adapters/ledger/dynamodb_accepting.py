@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bloomweaver.adapters.engines.dynamodb import documents, engine, items, keys, transactions
-from bloomweaver.domain import steps, trying
+from bloomweaver.domain import events, steps, trying
 from bloomweaver.domain.documents import Content, DocumentKey, Meta, Revision, Row, Version
 from bloomweaver.domain.errors import Refusal
 from bloomweaver.domain.events import Accepted, Change, Outcome, Rejected, Step, StoredEvent
@@ -59,7 +59,7 @@ class Accepting:
             if found is None or change.collection_uid not in (None, found.stored.collection.uid):
                 return Rejected(Refusal(Reason.COLLECTION_NOT_FOUND, f"There is no collection {change.collection!r}."))
             if found.event is not None:
-                return _repeated(found, found.event, change)
+                return events.repeated(found.event, change, None if found.held is None else found.held.row)
             try:
                 return await self._taken(found, change, now=now)
             except Refusal as refusal:
@@ -148,22 +148,6 @@ def _found(uid: CollectionUid, around: Sequence[items.Item | None], *, now: floa
         return None
     held = transactions.held_of(collection, gate, row)
     return _Found(stored, items.gate_of(gate), held, items.event_of(uid, event, now=now))
-
-
-def _repeated(found: _Found, event: StoredEvent, change: Change) -> Accepted | Rejected:
-    """R2: the same event again has its stored answer; another one under its name has none."""
-    if event.identity.fingerprint != change.event.fingerprint:
-        detail = f"The event id {event.identity.event_id!r} was used for another change. Give each change its own."
-        return Rejected(Refusal(Reason.EVENT_ID_REUSED, detail))
-    return Accepted(
-        Outcome.DUPLICATE,
-        None if found.held is None else found.held.row,
-        event.seq,
-        event.identity.event_id,
-        found.stored.collection.uid,
-        original=event.outcome,
-        reason=event.reason,
-    )
 
 
 def _events(

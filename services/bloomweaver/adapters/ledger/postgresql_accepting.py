@@ -11,11 +11,10 @@ from dataclasses import dataclass
 
 from bloomweaver.adapters.engines import rows
 from bloomweaver.adapters.engines.postgresql import arrays, documents, engine, loading, writing
-from bloomweaver.domain import identity, steps, trying
+from bloomweaver.domain import events, identity, steps, trying
 from bloomweaver.domain.documents import Content, DocumentKey, Meta, Revision, Row, Version
 from bloomweaver.domain.errors import Refusal
 from bloomweaver.domain.events import Accepted, Change, EventIdentity, Outcome, Rejected, Step, StoredEvent
-from bloomweaver.domain.identity import CollectionUid
 from bloomweaver.domain.reasons import Reason
 from bloomweaver.ports import history
 
@@ -113,7 +112,7 @@ def _accept(desk: _Desk, change: Change) -> Accepted | Rejected:
     held = desk.batch.held.get(key)
     event = desk.batch.events.get((stored.cid, change.event.source, change.event.event_id))
     if event is not None:
-        return _repeated(event, change, held, stored.collection.uid)
+        return events.repeated(event, change, None if held is None else held.row)
     try:
         decision, revision = _decide(stored, change, held, key, next_seq=next_seq, now=desk.now)
     except Refusal as refusal:
@@ -149,24 +148,6 @@ def _note_event(
     )
     desk.batch.events[stored.cid, event.identity.source, event.identity.event_id] = event
     desk.batch.new_events.append((stored.cid, change, event))
-
-
-def _repeated(
-    event: StoredEvent, change: Change, held: documents.Held | None, uid: CollectionUid
-) -> Accepted | Rejected:
-    """R2: the same event again has its stored answer; another one under its name has none."""
-    if event.identity.fingerprint != change.event.fingerprint:
-        detail = f"The event id {event.identity.event_id!r} was used for another change. Give each change its own."
-        return Rejected(Refusal(Reason.EVENT_ID_REUSED, detail))
-    return Accepted(
-        Outcome.DUPLICATE,
-        None if held is None else held.row,
-        event.seq,
-        event.identity.event_id,
-        uid,
-        original=event.outcome,
-        reason=event.reason,
-    )
 
 
 def _decide(

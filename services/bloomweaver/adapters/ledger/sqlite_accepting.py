@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from bloomweaver.adapters.engines import rows
 from bloomweaver.adapters.engines.sqlite import documents
-from bloomweaver.domain import identity, steps, trying
+from bloomweaver.domain import events, identity, steps, trying
 from bloomweaver.domain.documents import Content, DocumentKey, Meta, Revision, Row, Version
 from bloomweaver.domain.errors import Refusal
 from bloomweaver.domain.events import Accepted, Change, EventIdentity, Outcome, Rejected, Step
@@ -144,7 +144,9 @@ class _Commit:
         event = change.event
         record = self.events[stored.cid].get((event.source, event.event_id))
         if record is not None:
-            return _repeated(stored, record, change, held)
+            return events.repeated(
+                rows.event_of(stored.collection.uid, record), change, None if held is None else held.row
+            )
         try:
             decision, revision = _decide(self.connection, stored, change, held, next_seq=self.seqs.next(), now=now)
         except Refusal as refusal:
@@ -240,25 +242,6 @@ def _events(connection: sqlite3.Connection, cid: int, events: Iterable[EventIden
         for source, names in by_source.items()
         for record in connection.execute(_EVENTS, (json.dumps(list(names)), cid, source))
     }
-
-
-def _repeated(
-    stored: rows.StoredCollection, record: rows.Record, change: Change, held: documents.Held | None
-) -> Accepted | Rejected:
-    """R2: the same event again has its stored answer; another one under its name has none."""
-    event = rows.event_of(stored.collection.uid, record)
-    if event.identity.fingerprint != change.event.fingerprint:
-        detail = f"The event id {event.identity.event_id!r} was used for another change. Give each change its own."
-        return Rejected(Refusal(Reason.EVENT_ID_REUSED, detail))
-    return Accepted(
-        Outcome.DUPLICATE,
-        None if held is None else held.row,
-        event.seq,
-        event.identity.event_id,
-        stored.collection.uid,
-        original=event.outcome,
-        reason=event.reason,
-    )
 
 
 def _decide(
