@@ -55,6 +55,7 @@ FIELDS_OF_SOME = (
     "scaler_port",
     "threads",
     "visibility_seconds",
+    "wake_url",
     "workers",
 )
 SECRETS_OF_SOME = ("secret",)

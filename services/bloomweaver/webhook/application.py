@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 import fastapi
+import httpx2
 
 import bloomweaver
 from bloomweaver.domain.identity import TenantId
@@ -12,7 +13,7 @@ from bloomweaver.ports import opened
 from bloomweaver.runtime import health, lifecycle, metrics, process, tracing
 from bloomweaver.runtime.web import application, authentication, rates
 from bloomweaver.text import parsing
-from bloomweaver.webhook import api, managing, sealing, service, status
+from bloomweaver.webhook import api, managing, sealing, service, status, waking
 
 TENANT = TenantId("default")
 """The tenant that is there from the first start."""
@@ -28,8 +29,8 @@ class Around:
     embedders: Callable[[], Sequence[status.EmbedderStatus]] = api.no_embedders
 
 
-def service_of(ports: opened.Ports) -> service.WebhookService:
-    """The service that takes changes; its `run` has to run beside it."""
+def service_of(ports: opened.Ports, *, told: Callable[[], None] = lambda: None) -> service.WebhookService:
+    """The service that takes changes; its `run` has to run beside it. told: of every change that leaves work."""
     return service.WebhookService(
         ledger=ports.ledger,
         registry=ports.registry,
@@ -39,6 +40,7 @@ def service_of(ports: opened.Ports) -> service.WebhookService:
         nonces=ports.nonces,
         deployment=ports.deployment,
         limits=service.Limits(),
+        told=told,
     )
 
 
@@ -82,29 +84,35 @@ async def running(
     *,
     limit: int,
     rate: rates.Rate | None,
+    wake_url: str | None = None,
 ) -> AsyncIterator[fastapi.FastAPI]:
     """Webhook as a process: the application, with hints sent beside it, until the context ends."""
     ports = tracing.traced(ports, host.tracer)
-    collections, webhook = collections_of(ports, models), service_of(ports)
-    await collections.welcome(TENANT)
-    authenticator = authentication.KeyAuthenticator(ports.registry.key, clock=ports.clock)
-    limiter = rates.limiter_of(rate, ports, told=host.metrics.count_rate_lease)
-    surroundings = application.Surroundings(
-        clock=ports.clock,
-        nonces=ports.nonces,
-        metrics=host.metrics,
-        tracer=host.tracer,
-        authenticator=authenticator,
-        readiness=host.health.report,
-        open_prefixes=api.OPEN_PREFIXES,
-        max_concurrent_requests=limit,
-        rate_limiter=limiter,
-    )
-    around = Around(host.metrics, sealer, authenticator.invalidate)
-    made = routers(ports, webhook, collections, around)
-    app = application.create(surroundings, title="BloomWeaver", version=bloomweaver.__version__, routers=made)
     async with contextlib.AsyncExitStack() as stack:
+        waker = None if wake_url is None else await _waker(wake_url, ports, stack)
+        webhook = service_of(ports, told=waker.note) if waker else service_of(ports)
+        collections = collections_of(ports, models)
+        await collections.welcome(TENANT)
+        authenticator = authentication.KeyAuthenticator(ports.registry.key, clock=ports.clock)
+        surroundings = application.Surroundings(
+            clock=ports.clock,
+            nonces=ports.nonces,
+            metrics=host.metrics,
+            tracer=host.tracer,
+            authenticator=authenticator,
+            readiness=host.health.report,
+            open_prefixes=api.OPEN_PREFIXES,
+            max_concurrent_requests=limit,
+            rate_limiter=rates.limiter_of(rate, ports, told=host.metrics.count_rate_lease),
+        )
+        made = routers(ports, webhook, collections, Around(host.metrics, sealer, authenticator.invalidate))
+        app = application.create(surroundings, title="BloomWeaver", version=bloomweaver.__version__, routers=made)
         stack.push_async_callback(webhook.flush)
-        await stack.enter_async_context(lifecycle.beside({"hints": webhook.run}, on_death=host.die))
+        beside = {"hints": webhook.run} | ({"wakes": waker.run} if waker else {})
+        await stack.enter_async_context(lifecycle.beside(beside, on_death=host.die))
         host.health.watch(probes=health.probes_of(ports), needed=("ledger", "blobs"))
         yield app
+
+
+async def _waker(url: str, ports: opened.Ports, stack: contextlib.AsyncExitStack) -> waking.Waker:
+    return waking.Waker(await stack.enter_async_context(httpx2.AsyncClient()), url, clock=ports.clock)

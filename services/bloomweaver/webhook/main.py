@@ -31,6 +31,14 @@ async def begin(wishes: settings.WebhookSettings, host: process.Host) -> AsyncIt
     rate = rates.wished(wishes.key_requests_per_second, burst=wishes.key_burst)
     async with (
         opening.open_ports(wishes, clock=host.clock, nonces=nonces, recorder=host.metrics) as ports,
-        application.running(ports, offered, sealer, host, limit=wishes.max_concurrent_requests, rate=rate) as app,
+        application.running(
+            ports,
+            offered,
+            sealer,
+            host,
+            limit=wishes.max_concurrent_requests,
+            rate=rate,
+            wake_url=wishes.wake_url,
+        ) as app,
     ):
         yield app

@@ -6,7 +6,7 @@ Invariant: what is refused leaves nothing behind; what is answered with an outco
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from bloomweaver.domain import events, identity
@@ -67,7 +67,10 @@ class Caller:
 
 
 class WebhookService:
-    """Accepts changes. `run` sends the hints behind the answers until cancelled; it has to run beside `accept`."""
+    """Accepts changes. `run` sends the hints behind the answers until cancelled; it has to run beside `accept`.
+
+    told: called for every change that leaves work; must not wait.
+    """
 
     def __init__(
         self,
@@ -80,7 +83,9 @@ class WebhookService:
         nonces: clock.Nonces,
         deployment: str,
         limits: Limits,
+        told: Callable[[], None] = lambda: None,
     ) -> None:
+        self._told = told
         self._ledger = ledger
         self._registry = registry
         self._queues = queues
@@ -262,6 +267,8 @@ class WebhookService:
         claims.append(claim)
 
     def _post(self, accepted: Accepted, *, tenant: TenantId, document_id: DocumentId, traceparent: str | None) -> None:
+        if accepted.steps:
+            self._told()
         if len(self._outbox) >= MAX_WAITING_HINTS:
             return  # bounded; the reconciler hints what is left out
         look = Hint(tenant, accepted.collection_uid, document_id, accepted.seq, traceparent=traceparent)

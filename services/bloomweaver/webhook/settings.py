@@ -22,6 +22,12 @@ class WebhookSettings(settings.ModelSettings):
         default=1000, ge=1, description="Requests below /v1 that are worked on at once; the next is told to come back."
     )
 
+    wake_url: str | None = pydantic.Field(
+        default=None,
+        pattern=r"^https?://[^/?#@]+(/[^?#]*)?$",
+        description="Told by POST that changes came: `/wake` of the controller; not set means that nobody is told.",
+    )
+
     @pydantic.field_validator("secret")
     @classmethod
     def _of_its_length(cls, value: pydantic.SecretStr) -> pydantic.SecretStr:
