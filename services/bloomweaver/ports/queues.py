@@ -27,13 +27,14 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """What a queue holds. oldest_age_seconds: of the oldest visible hint; 0 where the store does not tell."""
+    """What a queue holds. oldest_age_seconds: of the oldest visible hint, 0 for none; None where the
+    store does not tell."""
 
     visible: int = 0
     in_flight: int = 0
     delayed: int = 0
     dead: int = 0
-    oldest_age_seconds: float = 0.0
+    oldest_age_seconds: float | None = 0.0
 
     @property
     def total(self) -> int:

@@ -5,6 +5,7 @@ happened, so no other module knows Prometheus. Invariants: every label's values 
 route templates, models); no tenant, document, URL or key is ever a label; collections are capped.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Final
 
@@ -84,11 +85,14 @@ class Metrics:
 
     # Queues and stages
 
-    def set_queue(self, queue: str, *, messages: Mapping[str, int], oldest_age_seconds: float) -> None:
-        """A queue's depth by state (`visible`, `in_flight`, `delayed`, `dead`) and the age of its oldest message."""
+    def set_queue(self, queue: str, *, messages: Mapping[str, int], oldest_age_seconds: float | None) -> None:
+        """A queue's depth by state (`visible`, `in_flight`, `delayed`, `dead`) and the age of its oldest message.
+
+        An age that is not known is not a number, so that nobody takes it for a young one.
+        """
         for state, count in messages.items():
             self._queue_messages.labels(queue, state).set(count)
-        self._queue_age.labels(queue).set(oldest_age_seconds)
+        self._queue_age.labels(queue).set(math.nan if oldest_age_seconds is None else oldest_age_seconds)
 
     def count_receive(self, queue: str, outcome: str) -> None:
         """A delivery ended: `acked`, `retried`, `dead` or `superseded`."""
@@ -217,7 +221,9 @@ class Metrics:
 
     def _make_pipeline(self) -> None:
         self._queue_messages = self._gauge("queue_messages", "Messages in a queue.", "queue", "state")
-        self._queue_age = self._gauge("queue_oldest_message_age_seconds", "Age of the oldest visible message.", "queue")
+        self._queue_age = self._gauge(
+            "queue_oldest_message_age_seconds", "Age of the oldest visible message; NaN: not known.", "queue"
+        )
         self._receives = self._counter("queue_receives_total", "Deliveries by how they ended.", "queue", "outcome")
         self._stage_duration = self._histogram(
             "stage_duration_seconds", "Time that a stage spent on a document.", "stage", "outcome"

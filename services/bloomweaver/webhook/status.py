@@ -80,10 +80,11 @@ def _verbs(request: requests.Request) -> frozenset[str]:
 
 
 def _depth(depth: queues.Depth) -> answering.Json:
+    age = depth.oldest_age_seconds
     return {
         "visible": depth.visible,
         "in_flight": depth.in_flight,
         "delayed": depth.delayed,
         "dead": depth.dead,
-        "oldest_age_seconds": round(depth.oldest_age_seconds, 3),
+        "oldest_age_seconds": None if age is None else round(age, 3),
     }

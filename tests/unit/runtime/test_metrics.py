@@ -1,3 +1,4 @@
+import math
 import re
 
 import prometheus_client
@@ -116,3 +117,9 @@ def test_the_reference_page_of_metrics_is_current(collector, made):
     for name, text, kind, labels in sorted(made.described()):
         rows.append(f"| `{name}` | {kind} | {', '.join(f'`{label}`' for label in labels)} | {text} |")
     golden.check("../../docs/reference/metrics.md", HEAD + "\n".join(rows) + "\n")
+
+
+def test_an_age_that_no_store_tells_is_no_number(made, collector):
+    made.set_queue("create", messages={"visible": 3}, oldest_age_seconds=None)
+    age = collector.get_sample_value("bloomweaver_queue_oldest_message_age_seconds", {"queue": "create"})
+    assert math.isnan(age)

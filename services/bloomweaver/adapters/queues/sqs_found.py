@@ -110,7 +110,8 @@ class FoundQueues:
         if alive is None or dead is None:
             return None
         visible, in_flight, delayed = alive
-        return queues.Depth(visible=visible, in_flight=in_flight, delayed=delayed, dead=sum(dead))
+        age = None if visible else 0.0  # SQS tells no ages
+        return queues.Depth(visible, in_flight, delayed, sum(dead), age)
 
     async def _counts(self, queue: str, url: str) -> tuple[int, int, int] | None:
         try:

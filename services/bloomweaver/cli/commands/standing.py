@@ -82,7 +82,8 @@ def deployment_lines(answer: dict[str, Any]) -> Iterator[str]:
     for name, depth in (answer.get("queues") or {}).items():
         numbers = [f"{depth[key]:,} {key.replace('_', ' ')}" for key in ("visible", "in_flight", "delayed", "dead")]
         if any(depth[key] for key in ("visible", "in_flight", "delayed", "dead")):
-            oldest = wording.age(depth["oldest_age_seconds"])
+            age = depth["oldest_age_seconds"]
+            oldest = "unknown" if age is None else wording.age(age)
             yield f"queue      {wording.one_line(name)}: {', '.join(numbers)}, oldest {oldest}"
     stores = answer.get("stores") or {}
     if stores:

@@ -42,13 +42,13 @@ class Redriven(pydantic.BaseModel):
 
 
 class Queue(pydantic.BaseModel):
-    """What a queue holds."""
+    """What a queue holds. oldest_age_seconds: null where the queue's server does not tell it."""
 
     visible: int
     in_flight: int
     delayed: int
     dead: int
-    oldest_age_seconds: float
+    oldest_age_seconds: float | None
 
 
 class Embedder(pydantic.BaseModel):
