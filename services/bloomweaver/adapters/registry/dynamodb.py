@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from bloomweaver.adapters.engines.dynamodb import engine, items, keys
-from bloomweaver.adapters.registry import dynamodb_generations as generations
-from bloomweaver.domain import identity
+from bloomweaver.adapters.registry import dynamodb_generations
+from bloomweaver.domain import generations, identity
 from bloomweaver.domain.documents import Collection, Generation, Ordering, Pipeline
 from bloomweaver.domain.errors import Refusal
 from bloomweaver.domain.identity import CollectionUid, Pipe, TenantId
@@ -110,7 +110,7 @@ class DynamodbRegistry:
         now = self._now()
 
         async def attempt() -> None:
-            there = await generations.place(self._engine, uid)
+            there = await dynamodb_generations.place(self._engine, uid)
             if there is not None:
                 await self._engine.write(_deleted(there, now=now))
 
@@ -133,60 +133,45 @@ class DynamodbRegistry:
             if there is None:
                 return registry.Moved(None)
             wanted = generations.beside(there.stored.generation, pipeline)
-            if wanted.building == there.stored.generation.building:
-                return registry.Moved(there.stored.generation)
-            return await generations.save(self._engine, there, wanted, strict=False)
+            if wanted is there.stored.generation:
+                return registry.Moved(wanted)
+            return await dynamodb_generations.save(self._engine, there, wanted, strict=False)
 
         return await self._engine.decided(attempt)
 
-    async def _at(self, uid: CollectionUid, epoch: int) -> generations.Place | None:
-        there = await generations.place(self._engine, uid)
+    async def _at(self, uid: CollectionUid, epoch: int) -> dynamodb_generations.Place | None:
+        there = await dynamodb_generations.place(self._engine, uid)
         return None if there is None or there.stored.generation.epoch != epoch else there
 
     async def gate(self, uid: CollectionUid, *, pipe: Pipe) -> registry.Gate:
         """See the port."""
         if await self._stored(uid) is None:
             return registry.Gate(0, 0, 0, ())
-        return await generations.gate(self._engine, uid, pipe)
+        return await dynamodb_generations.gate(self._engine, uid, pipe)
 
     async def promote(self, uid: CollectionUid, *, epoch: int, force: bool, soak_seconds: float) -> registry.Moved:
         """See the port."""
         until = self._now() + soak_seconds
-
-        def promoted(generation: Generation, building: Pipeline) -> Generation:
-            return Generation(uid, generation.epoch, building, None, generation.active, until)
-
-        return await self._activate(uid, epoch, lambda g: g.building, promoted, force=force)
+        return await self._activate(uid, epoch, lambda held: generations.promoted(held, until=until), force=force)
 
     async def roll_back(self, uid: CollectionUid, *, epoch: int, force: bool) -> registry.Moved:
         """See the port."""
-
-        def rolled_back(generation: Generation, previous: Pipeline) -> Generation:
-            return Generation(uid, generation.epoch, previous, generation.building)
-
-        return await self._activate(uid, epoch, lambda g: g.previous, rolled_back, force=force)
+        return await self._activate(uid, epoch, generations.rolled_back, force=force)
 
     async def _activate(
-        self,
-        uid: CollectionUid,
-        epoch: int,
-        chosen: Callable[[Generation], Pipeline | None],
-        wanted: Callable[[Generation, Pipeline], Generation],
-        *,
-        force: bool,
+        self, uid: CollectionUid, epoch: int, move: Callable[[Generation], Generation | None], *, force: bool
     ) -> registry.Moved:
         """Another pipeline becomes active, if its gate is open."""
 
         async def attempt() -> registry.Moved:
             there = await self._at(uid, epoch)
-            pipeline = None if there is None else chosen(there.stored.generation)
-            if there is None or pipeline is None:
+            wanted = None if there is None else move(there.stored.generation)
+            if there is None or wanted is None:
                 return registry.Moved(None)
-            counted = await generations.gate(self._engine, uid, pipeline.pipe)
+            counted = await dynamodb_generations.gate(self._engine, uid, wanted.active.pipe)
             if not counted.open and not force:
                 return registry.Moved(None, counted)
-            generation = wanted(there.stored.generation, pipeline)
-            return await generations.save(self._engine, there, generation, strict=not force, counted=counted)
+            return await dynamodb_generations.save(self._engine, there, wanted, strict=not force, counted=counted)
 
         return await self._engine.decided(attempt, within_seconds=COUNTED_WITHIN_SECONDS)
 
@@ -195,11 +180,10 @@ class DynamodbRegistry:
 
         async def attempt() -> registry.Moved:
             there = await self._at(uid, epoch)
-            if there is None or there.stored.generation.previous is None:
+            wanted = None if there is None else generations.soaked(there.stored.generation)
+            if there is None or wanted is None:
                 return registry.Moved(None)
-            generation = there.stored.generation
-            wanted = Generation(uid, generation.epoch, generation.active, generation.building)
-            return await generations.save(self._engine, there, wanted, strict=False)
+            return await dynamodb_generations.save(self._engine, there, wanted, strict=False)
 
         return await self._engine.decided(attempt)
 
@@ -287,11 +271,11 @@ def _made(stored: items.StoredCollection) -> list[dict[str, Any]]:
         {"Put": {"Item": items.named((keys.COLLECTIONS, uid))}},
         {"Put": {"Item": items.collection_item(stored), "ConditionExpression": _NEW}},
         *({"Put": {"Item": gate}} for gate in gates),
-        *generations.made_with(stored.generation),
+        *dynamodb_generations.made_with(stored.generation),
     ]
 
 
-def _deleted(there: generations.Place, *, now: float) -> list[dict[str, Any]]:
+def _deleted(there: dynamodb_generations.Place, *, now: float) -> list[dict[str, Any]]:
     made, epoch = there.stored.collection, there.stored.generation.epoch
     values = {":was": items.number(epoch), ":next": items.number(epoch + 1), ":now": items.number(now)}
     collection = {

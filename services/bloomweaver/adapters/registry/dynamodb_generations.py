@@ -15,7 +15,7 @@ from typing import Any
 
 from bloomweaver.adapters.engines.dynamodb import documents, engine, items, keys, scanning
 from bloomweaver.domain import steps
-from bloomweaver.domain.documents import DocumentKey, Generation, Pipeline, VersionState
+from bloomweaver.domain.documents import DocumentKey, Generation, VersionState
 from bloomweaver.domain.identity import CollectionUid, Pipe
 from bloomweaver.ports import registry
 
@@ -39,16 +39,6 @@ async def place(opened: engine.Engine, uid: CollectionUid) -> Place | None:
         return None
     gates = {shard: items.gate_of(found[keys.gate(uid, shard)[1]]) for shard in range(keys.SHARDS)}
     return Place(stored, gates)
-
-
-def beside(generation: Generation, pipeline: Pipeline | None) -> Generation:
-    """With that pipeline beside the active one; the active one itself means none."""
-    if pipeline is not None and pipeline.pipe == generation.active.pipe:
-        pipeline = None
-    previous, until = generation.previous, generation.previous_until
-    if pipeline is not None and previous is not None and pipeline.pipe == previous.pipe:
-        previous, until = None, None  # what is still current is built on
-    return replace(generation, building=pipeline, previous=previous, previous_until=until)
 
 
 async def gate(opened: engine.Engine, uid: CollectionUid, pipe: Pipe) -> registry.Gate:

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from bloomweaver.adapters.engines import rows
 from bloomweaver.adapters.engines.postgresql import arrays, engine, loading
+from bloomweaver.domain import generations
 from bloomweaver.domain.documents import DocumentKey, Generation, Pipeline
 from bloomweaver.domain.identity import CollectionUid, DocumentId, Pipe
 from bloomweaver.ports import registry
@@ -42,52 +43,39 @@ Change = Callable[[engine.Transaction, rows.StoredCollection], Awaitable[registr
 
 async def build(tx: engine.Transaction, stored: rows.StoredCollection, pipeline: Pipeline | None) -> registry.Moved:
     """Another pipeline beside the active one; the active one itself means none."""
-    generation = stored.generation
-    if pipeline is not None and pipeline.pipe == generation.active.pipe:
-        pipeline = None
-    if pipeline == generation.building:
-        return registry.Moved(generation)
-    previous, until = generation.previous, generation.previous_until
-    if pipeline is not None and previous is not None and pipeline.pipe == previous.pipe:
-        previous, until = None, None  # what is still current is built on
-    wanted = replace(generation, building=pipeline, previous=previous, previous_until=until)
-    return await _save(tx, stored, wanted)
+    wanted = generations.beside(stored.generation, pipeline)
+    return registry.Moved(wanted) if wanted is stored.generation else await _save(tx, stored, wanted)
 
 
 async def promote(
     tx: engine.Transaction, stored: rows.StoredCollection, *, force: bool, soak_seconds: float
 ) -> registry.Moved:
     """The building pipeline becomes active, if the gate is open."""
-    generation = stored.generation
-    if generation.building is None:
-        return registry.Moved(None)
-    counted = await gate(tx, stored, generation.building.pipe)
-    if not counted.open and not force:
-        return registry.Moved(None, counted)
-    until = tx.now + soak_seconds
-    wanted = replace(
-        generation, active=generation.building, building=None, previous=generation.active, previous_until=until
+    return await _activate(
+        tx, stored, generations.promoted(stored.generation, until=tx.now + soak_seconds), force=force
     )
-    return await _save(tx, stored, wanted, counted=counted)
 
 
 async def roll_back(tx: engine.Transaction, stored: rows.StoredCollection, *, force: bool) -> registry.Moved:
     """The previous pipeline, which was kept current, is active again."""
-    generation = stored.generation
-    if generation.previous is None:
+    return await _activate(tx, stored, generations.rolled_back(stored.generation), force=force)
+
+
+async def _activate(
+    tx: engine.Transaction, stored: rows.StoredCollection, wanted: Generation | None, *, force: bool
+) -> registry.Moved:
+    if wanted is None:
         return registry.Moved(None)
-    counted = await gate(tx, stored, generation.previous.pipe)
+    counted = await gate(tx, stored, wanted.active.pipe)
     if not counted.open and not force:
         return registry.Moved(None, counted)
-    wanted = replace(generation, active=generation.previous, previous=None, previous_until=None)
     return await _save(tx, stored, wanted, counted=counted)
 
 
 async def end_soak(tx: engine.Transaction, stored: rows.StoredCollection) -> registry.Moved:
     """The previous pipeline is given up."""
-    if stored.generation.previous is None:
-        return registry.Moved(None)
-    return await _save(tx, stored, replace(stored.generation, previous=None, previous_until=None))
+    wanted = generations.soaked(stored.generation)
+    return registry.Moved(None) if wanted is None else await _save(tx, stored, wanted)
 
 
 async def gate(tx: engine.Transaction, stored: rows.StoredCollection, pipe: Pipe) -> registry.Gate:

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from bloomweaver.adapters.engines import rows
 from bloomweaver.adapters.engines.sqlite import documents
+from bloomweaver.domain import generations
 from bloomweaver.domain.documents import DocumentKey, Generation, Pipeline
 from bloomweaver.domain.identity import CollectionUid, DocumentId, Pipe
 from bloomweaver.ports import registry
@@ -40,59 +41,45 @@ def build(
     connection: sqlite3.Connection, stored: rows.StoredCollection, pipeline: Pipeline | None, *, now: float
 ) -> registry.Moved:
     """Another pipeline beside the active one; the active one itself means none."""
-    generation = stored.generation
-    if pipeline is not None and pipeline.pipe == generation.active.pipe:
-        pipeline = None
-    if pipeline == generation.building:
-        return registry.Moved(generation)
-    previous, until = generation.previous, generation.previous_until
-    if pipeline is not None and previous is not None and pipeline.pipe == previous.pipe:
-        previous, until = None, None  # what is still current is built on
-    wanted = replace(generation, building=pipeline, previous=previous, previous_until=until)
-    return _save(connection, stored, wanted, now=now)
+    wanted = generations.beside(stored.generation, pipeline)
+    return registry.Moved(wanted) if wanted is stored.generation else _save(connection, stored, wanted, now=now)
 
 
 def promote(
-    connection: sqlite3.Connection,
-    stored: rows.StoredCollection,
-    *,
-    force: bool,
-    soak_seconds: float,
-    now: float,
+    connection: sqlite3.Connection, stored: rows.StoredCollection, *, force: bool, soak_seconds: float, now: float
 ) -> registry.Moved:
     """The building pipeline becomes active, if the gate is open."""
-    generation = stored.generation
-    if generation.building is None:
-        return registry.Moved(None)
-    counted = gate(connection, stored, generation.building.pipe)
-    if not counted.open and not force:
-        return registry.Moved(None, counted)
-    until = now + soak_seconds
-    wanted = replace(
-        generation, active=generation.building, building=None, previous=generation.active, previous_until=until
-    )
-    return _save(connection, stored, wanted, now=now, counted=counted)
+    wanted = generations.promoted(stored.generation, until=now + soak_seconds)
+    return _activate(connection, stored, wanted, force=force, now=now)
 
 
 def roll_back(
     connection: sqlite3.Connection, stored: rows.StoredCollection, *, force: bool, now: float
 ) -> registry.Moved:
     """The previous pipeline, which was kept current, is active again."""
-    generation = stored.generation
-    if generation.previous is None:
+    return _activate(connection, stored, generations.rolled_back(stored.generation), force=force, now=now)
+
+
+def _activate(
+    connection: sqlite3.Connection,
+    stored: rows.StoredCollection,
+    wanted: Generation | None,
+    *,
+    force: bool,
+    now: float,
+) -> registry.Moved:
+    if wanted is None:
         return registry.Moved(None)
-    counted = gate(connection, stored, generation.previous.pipe)
+    counted = gate(connection, stored, wanted.active.pipe)
     if not counted.open and not force:
         return registry.Moved(None, counted)
-    wanted = replace(generation, active=generation.previous, previous=None, previous_until=None)
     return _save(connection, stored, wanted, now=now, counted=counted)
 
 
 def end_soak(connection: sqlite3.Connection, stored: rows.StoredCollection, *, now: float) -> registry.Moved:
     """The previous pipeline is given up."""
-    if stored.generation.previous is None:
-        return registry.Moved(None)
-    return _save(connection, stored, replace(stored.generation, previous=None, previous_until=None), now=now)
+    wanted = generations.soaked(stored.generation)
+    return registry.Moved(None) if wanted is None else _save(connection, stored, wanted, now=now)
 
 
 def gate(connection: sqlite3.Connection, stored: rows.StoredCollection, pipe: Pipe) -> registry.Gate:
