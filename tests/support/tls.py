@@ -6,6 +6,7 @@ import datetime as dt
 import ipaddress
 import pathlib
 import ssl
+import struct
 from collections.abc import AsyncIterator
 
 from cryptography import x509
@@ -14,6 +15,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import oid
 
 DAY = dt.timedelta(days=1)
+POSTGRESQL_ASKS = struct.pack("!II", 8, 80877103)
+"""SSLRequest of PostgreSQL's protocol."""
+AGREED = b"S"
 
 
 class Authority:
@@ -64,19 +68,30 @@ class Authority:
 
 
 @contextlib.asynccontextmanager
-async def before(port: int, context: ssl.SSLContext) -> AsyncIterator[int]:
-    """A port on loopback that speaks TLS and hands on to the other."""
+async def before(port: int, context: ssl.SSLContext, *, asked: bytes = b"") -> AsyncIterator[int]:
+    """A port on loopback that speaks TLS and hands on to the other. asked: what a client first says in the clear."""
+
+    open_ends: list[asyncio.StreamWriter] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
+        open_ends.append(writer)
+        # Cancelled: a client that does not trust us may leave in the middle of the handshake, which then never ends.
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            if asked:
+                assert await reader.readexactly(len(asked)) == asked
+                writer.write(AGREED)
+                await writer.start_tls(context)
             inner = await asyncio.open_connection("127.0.0.1", port)
+            open_ends.append(inner[1])
             await asyncio.gather(_copied(reader, inner[1]), _copied(inner[0], writer))
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=None if asked else context)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
+        for end in open_ends:
+            end.close()
 
 
 async def _copied(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

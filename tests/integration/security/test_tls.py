@@ -1,5 +1,7 @@
 """TLS to the stores that can be had here: who is trusted works, who is not gets one clear line and no data."""
 
+import contextlib
+import pathlib
 import time
 import urllib.parse
 from typing import Any
@@ -9,12 +11,14 @@ import structlog
 
 from bloomweaver.adapters import clock
 from bloomweaver.adapters.caches import valkey
+from bloomweaver.adapters.engines.aws import addresses, clients
+from bloomweaver.adapters.engines.postgresql import engine
 from bloomweaver.adapters.vectors import chroma, opensearch, pinecone
-from bloomweaver.domain import errors
+from bloomweaver.domain import errors, reasons
 from bloomweaver.testing import clocks
 from bloomweaver.testing.contracts import vectors as contract
 from bloomweaver.testing.pinecone_wire import faults, service, serving
-from tests.support import tls
+from tests.support import answering, aws, tls
 
 
 @pytest.fixture
@@ -83,3 +87,97 @@ async def test_a_vector_store_that_is_not_trusted_gets_one_clear_line(name, tmp_
         finally:
             await store.aclose()
     assert wire.requests["queryVectors"] == 0
+
+
+@contextlib.asynccontextmanager
+async def database(server, context, *, file):
+    """The address of a PostgreSQL that speaks TLS."""
+    parts = urllib.parse.urlsplit(server.url)
+    async with tls.before(parts.port, context, asked=tls.POSTGRESQL_ASKS) as port:
+        netloc = f"{parts.username}@127.0.0.1:{port}"
+        options = f"sslmode=verify-full&sslrootcert={file}&passfile={passfile(server, port, file)}"
+        yield parts._replace(netloc=netloc, query=options).geturl()
+
+
+def passfile(server, port, file):
+    made = file.parent / "passfile"
+    given = pathlib.Path(server.env["PGPASSFILE"]).read_text()
+    made.write_text(given.replace(f":{port_of(server)}:", f":{port}:"))
+    made.chmod(0o600)
+    return made
+
+
+async def test_a_database_with_a_certificate_of_our_own_authority_is_used(postgresql_server, authority):
+    async with (
+        database(postgresql_server, authority.context(), file=authority.file) as url,
+        engine.open_engine(url, nonces=clock.SystemNonces()) as opened,
+    ):
+        assert await opened.fetch("SELECT 1") == [(1,)]
+
+
+async def test_a_database_that_is_not_trusted_gets_one_clear_line(postgresql_server, untrusted):
+    context, file = untrusted
+    async with database(postgresql_server, context, file=file) as url:
+        with pytest.raises(errors.ConfigurationError, match=r"cannot be trusted.*ertificate") as caught:
+            async with engine.open_engine(url, nonces=clock.SystemNonces()):
+                pass
+    assert caught.value.reason is reasons.Reason.INVALID_CONFIGURATION
+    assert "\n" not in caught.value.detail
+
+
+async def test_a_database_without_tls_is_not_used_where_it_was_asked_for(postgresql_server):
+    with pytest.raises(errors.ConfigurationError, match=r"does not support SSL.*Switch TLS on"):
+        async with engine.open_engine(f"{postgresql_server.url}?sslmode=require", nonces=clock.SystemNonces()):
+            pass
+
+
+AWS = {
+    "s3": ("versitygw_server", "list_buckets"),
+    "sqs": ("elasticmq_server", "list_queues"),
+    "dynamodb": ("dynamodb_server", "list_tables"),
+}
+
+
+def calls(service, port, *, ca_file, credentials_file):
+    access = addresses.Access(
+        region="us-east-1", endpoint=f"https://127.0.0.1:{port}", credentials_file=credentials_file, ca_file=ca_file
+    )
+    unavailable = reasons.Reason.OVERLOADED
+    return clients.open_calls(service, access, what=service.upper(), unavailable=unavailable)
+
+
+@pytest.mark.parametrize("variable", [False, True], ids=["ca_file", "AWS_CA_BUNDLE"])
+@pytest.mark.parametrize("service", AWS)
+async def test_a_service_of_aws_with_a_certificate_of_our_own_authority_is_used(
+    request, service, variable, authority, tmp_path, monkeypatch
+):
+    server, operation = AWS[service]
+    served = request.getfixturevalue(server)
+    credentials = served.env.get("AWS_SHARED_CREDENTIALS_FILE") or aws.credentials_file(tmp_path)
+    if variable:
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(authority.file))
+    async with tls.before(port_of(served), authority.context()) as port:
+        ca_file = None if variable else str(authority.file)
+        async with calls(service, port, ca_file=ca_file, credentials_file=credentials) as opened:
+            await opened.call(operation, {})
+
+
+@pytest.mark.parametrize("service", AWS)
+async def test_a_service_of_aws_that_is_not_trusted_gets_one_clear_line_and_no_request(service, untrusted, tmp_path):
+    context, file = untrusted
+    operation = AWS[service][1]
+    async with answering.answering() as served, tls.before(served.port, context) as port:
+        credentials = aws.credentials_file(tmp_path)
+        async with calls(service, port, ca_file=str(file), credentials_file=credentials) as opened:
+            with pytest.raises(errors.ConfigurationError, match=r"ertificate.*not trusted.*ca_file") as caught:
+                await opened.call(operation, {})
+    assert "\n" not in caught.value.detail
+    assert served.heads == []
+
+
+async def test_a_file_of_authorities_that_holds_none_is_refused_by_name(tmp_path):
+    (tmp_path / "empty.pem").write_text("no certificate")
+    for name in ("empty.pem", "absent.pem"):
+        with pytest.raises(errors.ConfigurationError, match=name):
+            async with calls("sqs", 1, ca_file=str(tmp_path / name), credentials_file=aws.credentials_file(tmp_path)):
+                pass

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from bloomweaver.domain import errors
 from bloomweaver.domain.reasons import Reason
 
-ACCESS = ("region", "endpoint", "credentials_file", "profile")
+ACCESS = ("region", "endpoint", "credentials_file", "profile", "ca_file")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,13 +19,15 @@ class Access:
     """How the service is reached. None: what the platform says (environment, service account, instance).
 
     endpoint: where it is not AWS's own, for tests and private endpoints. credentials_file: a file in the shared
-    format; it wins over the platform. profile: the section of it, else of the platform's own files.
+    format; it wins over the platform. profile: the section of it, else of the platform's own files. ca_file: the
+    certificates of the authorities that are trusted, in PEM; without it the platform's (AWS_CA_BUNDLE).
     """
 
     region: str | None = None
     endpoint: str | None = None
     credentials_file: str | None = None
     profile: str | None = None
+    ca_file: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import functools
 import random
+import ssl
 from collections.abc import AsyncIterator, Collection, Mapping
 from typing import Any
 
@@ -131,12 +132,28 @@ async def open_calls(
             if not (access.region or session.get_config_variable("region")):
                 raise addresses.refused(what, "no region; add ?region=… or set it on the platform")
             opening = session.create_client(
-                service, region_name=access.region, endpoint_url=access.endpoint, config=config
+                service,
+                region_name=access.region,
+                endpoint_url=access.endpoint,
+                verify=_authorities(access, session, what=what),
+                config=config,
             )
             client = await stack.enter_async_context(opening)
         except (botocore.exceptions.BotoCoreError, ValueError) as error:
             raise failures.raised(error, what=what, unavailable=unavailable) from error
         yield Calls(client, what=what, unavailable=unavailable, connections=connections)
+
+
+def _authorities(access: addresses.Access, session: Any, *, what: str) -> str | None:
+    """The file of those that are trusted; None for the SDK's own. One that cannot be read is told now, and by name."""
+    file: str | None = access.ca_file or session.get_config_variable("ca_bundle")
+    if file is not None:
+        try:
+            ssl.create_default_context(cafile=file)
+        except OSError as error:
+            why = f"no file with certificates of the authorities for {what} ({error.strerror or error})"
+            raise addresses.refused(file, why) from error
+    return file
 
 
 def _session(access: addresses.Access) -> Any:
@@ -145,7 +162,6 @@ def _session(access: addresses.Access) -> Any:
     from aiobotocore import session as sessions
 
     session = sessions.AioSession(profile=access.profile) if not access.credentials_file else sessions.AioSession()
-    session.register_component("data_loader", _loader())
     if access.credentials_file:
         provider = credentials.AioSharedCredentialProvider(
             creds_filename=access.credentials_file, profile_name=access.profile or "default"
@@ -162,11 +178,3 @@ def _descriptions() -> Any:
     from aiobotocore import session as sessions
 
     return sessions.AioSession().get_component("data_loader")
-
-
-@functools.cache
-def _loader() -> Any:
-    """Reads the services' descriptions: megabytes of JSON, once in a process instead of once in a client."""
-    from botocore import loaders
-
-    return loaders.create_loader()

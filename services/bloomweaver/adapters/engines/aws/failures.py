@@ -8,6 +8,7 @@ only where they name the cause; they never hold a document's text, because no re
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from bloomweaver.adapters.engines import addresses
 from bloomweaver.domain import errors
 from bloomweaver.domain.reasons import Reason
 
@@ -87,6 +88,7 @@ def answered(response: Mapping[str, Any], *, what: str, unavailable: Reason) -> 
 def raised(error: Exception, *, what: str, unavailable: Reason) -> errors.BloomWeaverError:
     """The error for what the SDK raised without an answer of the service: no credentials, no way there."""
     kind = type(error).__name__
+    addresses.refuse_untrusted(error, what=what, remedy="Name its authority in ca_file or AWS_CA_BUNDLE.")
     if kind in {"NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", "ConfigParseError"}:
         detail = f"{what}: there are no credentials ({error}). Give the pod a role, or name a credentials_file."
         return errors.ConfigurationError(Reason.CREDENTIALS_REFUSED, detail)

@@ -11,16 +11,13 @@ change can leave it waiting unseen (R12); and a changed `live` is stamped with t
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from bloomweaver.adapters.engines import rows
+from bloomweaver.adapters.engines import rows, waiting
 from bloomweaver.domain import steps
 from bloomweaver.domain.documents import ChunkRow, DocumentKey, Generation, Revision, Row, Version, VersionState
 from bloomweaver.domain.events import Change, Step, StoredEvent
 from bloomweaver.domain.identity import BuildId, DocumentId, Pipe
 from bloomweaver.domain.reasons import Reason
-from bloomweaver.ports import history, queues
-
-STALLED = ""
-"""The lane of a document that no queue can help: it waits for a flip that a change of its generation held up."""
+from bloomweaver.ports import history
 
 ENDED = frozenset({VersionState.DEAD, VersionState.GONE})
 GIVEN_AGAIN_SECONDS = 60.0
@@ -98,29 +95,13 @@ def save(held: Held, *, was_live: int) -> tuple[Step, ...]:
     return held.following
 
 
-def waiting(held: Held) -> tuple[str | None, float | None]:
+def place(held: Held) -> tuple[str | None, float | None]:
     """(lane, due_at): where it waits, and when it is due for a hint."""
     row = held.row
     following = held.following
     if following is None:
         following = steps.next_steps(row, held.versions, held.generation)
-    if row.tomb:
-        # The second removal is days and minutes after; `removals` gives it. Here is only what was not removed at all.
-        unremoved = any(v.state is not VersionState.GONE and not v.removals for v in held.versions)
-        return (queues.queue_of(following[0]), due(row)) if following and unremoved else (None, None)
-    if following:
-        return queues.queue_of(following[0]), due(row)
-    if row.live != row.seq and not row.failed:
-        return STALLED, due(row) if row.hints else row.accepted_at
-    return None, None
-
-
-def due(row: Row) -> float:
-    """When the reconciler hints: at the next try, else by the row's own delay since the last hint."""
-    hinted_at = row.accepted_at if row.hinted_at is None else row.hinted_at
-    if row.next_try is not None and row.next_try > hinted_at:
-        return row.next_try
-    return hinted_at + steps.hint_delay(row.hints)
+    return waiting.place(row, following, held.versions)
 
 
 def put_version(held: Held, version: Version, *, remove_at: float | None = None) -> None:

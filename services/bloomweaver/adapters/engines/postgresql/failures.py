@@ -26,6 +26,13 @@ _REFUSED = (
     ('role "', "Make the role, or correct the user in the address"),
     ('database "', "Make the database, or correct its name in the address"),
 )
+_UNTRUSTED = (
+    ("failed: SSL error: unexpected eof", ""),  # it broke off, which passes
+    ("failed: SSL error:", "Name its authority in sslrootcert, or give it a certificate that is valid"),
+    ("does not match host name", "Use the name that its certificate is for"),
+    ("root certificate file", "Name the file with its authority in sslrootcert"),
+    ("does not support SSL", "Switch TLS on at the server, or correct sslmode"),
+)
 
 
 def is_undone(error: psycopg.Error) -> bool:
@@ -74,6 +81,8 @@ def _away(error: psycopg.Error, *, place: str) -> errors.BloomWeaverError:
     for words, advice in _REFUSED:
         if words in said and error.sqlstate is None:
             return _credentials(f"The database {place} refuses us: {said}. {advice}.")
+    if untrusted := next((advice for words, advice in _UNTRUSTED if words in said), ""):
+        return _wrong(f"The database {place} cannot be trusted: {said}. {untrusted}.")
     detail = f"The database {place} cannot be used: {said}."
     return errors.TransientError(Reason.LEDGER_UNAVAILABLE, detail, retry_after_seconds=AWAY_RETRY_SECONDS)
 

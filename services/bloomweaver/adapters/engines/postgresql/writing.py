@@ -135,7 +135,7 @@ def _row(held: documents.Held) -> rows.Record:
     return (
         row.seq, row.src, row.fsrc, row.tomb, row.live, row.content_hash, row.meta_hash, row.started, row.attempts,
         row.next_try, row.reason, row.detail, row.failed, row.first_failure_at, row.last_failure_at, row.accepted_at,
-        row.hinted_at, row.hints, row.shown_at, row.state, *documents.waiting(held),
+        row.hinted_at, row.hints, row.shown_at, row.state, *documents.place(held),
     )  # fmt: skip
 
 

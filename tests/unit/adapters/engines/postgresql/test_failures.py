@@ -67,3 +67,16 @@ def test_a_full_pool_is_not_a_lost_connection():
     assert failures.is_lost(psycopg.errors.AdminShutdown("x"))
     assert not failures.is_lost(psycopg_pool.PoolTimeout("busy"))
     assert not failures.is_lost(psycopg.errors.QueryCanceled("x"))
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("certificate verify failed", errors.ConfigurationError),
+        ("provider signature failure", errors.ConfigurationError),
+        ("unexpected eof while reading", errors.TransientError),
+    ],
+)
+def test_who_is_not_trusted_is_not_waited_for(said, kind):
+    told = failures.translated(psycopg.OperationalError(f"connection to server failed: SSL error: {said}"), place=PLACE)
+    assert isinstance(told, kind)
