@@ -14,6 +14,7 @@ from bloomweaver.controller import (
     external_scaler,
     informer,
     leadership,
+    measurements,
     observed,
     reconciling,
     reindexing,
@@ -50,8 +51,10 @@ async def running(
             identity=f"{socket.gethostname()}_{ports.nonces.nonce()}",
             clock=ports.clock,
         )
-        await _begin(wishes, ports, host, parts, cluster, entered, board, lease)
+        found = measurements.Measurements(ports.blobs, board, deployment=ports.deployment)
+        await _begin(wishes, ports, host, parts, cluster, entered, board, lease, found)
         parts.repeat("backlog", looker.once, seconds=0)
+        parts.repeat("measurements", found.read, seconds=measurements.READ_SECONDS)
         host.health.watch(probes=health.probes_of(ports), needed=("ledger",), check=parts.obstacles)
         try:
             yield _app(looker)
@@ -68,6 +71,7 @@ async def _begin(
     entered: access.Access,
     board: scaling.Board,
     lease: leadership.Leadership,
+    found: measurements.Measurements,
 ) -> None:
     known, queue = cache.Cache(), work_queue.WorkQueue(clock=ports.clock)
     capabilities = await capabilities_of(cluster)
@@ -81,6 +85,7 @@ async def _begin(
         capabilities=capabilities,
         probes={part: probes[part] for part in ("ledger", "queues", "vectors")},
         clock=ports.clock,
+        measured=found.found,
     )
     worker = working.Worker(
         queue,

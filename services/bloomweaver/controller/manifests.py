@@ -7,7 +7,7 @@ resource, so that deleting it takes all with it; pods run restricted, without a 
 from collections.abc import Iterator
 from typing import Any, Final
 
-from bloomweaver.controller import observed, resources
+from bloomweaver.controller import draining, observed, resources
 
 PORT: Final = 8082
 DATA: Final = "/data"
@@ -36,10 +36,12 @@ def name_of(resource: resources.EmbeddingModel, revision: resources.Revision) ->
     return f"{resource.metadata.name}-{revision.hash}"
 
 
-def objects(world: observed.World, revision: resources.Revision, *, scaled_by: str) -> Iterator[Json]:
-    """Everything for one revision. scaled_by: `KEDA`, `HPA` or `None`."""
+def objects(
+    world: observed.World, revision: resources.Revision, *, scaled_by: str, drain_seconds: int
+) -> Iterator[Json]:
+    """Everything for one revision. scaled_by: `KEDA`, `HPA` or `None`. drain_seconds: for a pod after SIGTERM."""
     resource, setup = world.resource, world.setup
-    yield _deployment(world, revision)
+    yield _deployment(world, revision, drain_seconds=drain_seconds)
     yield _network_policy(resource, revision, setup)
     if scaled_by == "KEDA":
         sqs = resource.spec.queue.sqs
@@ -86,7 +88,7 @@ def _labels(resource: resources.EmbeddingModel, revision: resources.Revision) ->
     }
 
 
-def _deployment(world: observed.World, revision: resources.Revision) -> Json:
+def _deployment(world: observed.World, revision: resources.Revision, *, drain_seconds: int) -> Json:
     resource = world.resource
     made = _object(resource, revision, "apps/v1", "Deployment")
     made["spec"] = {
@@ -95,25 +97,25 @@ def _deployment(world: observed.World, revision: resources.Revision) -> Json:
         "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
         "template": {
             "metadata": {"labels": _labels(resource, revision)},
-            "spec": _pod(world, revision),
+            "spec": _pod(world, revision, drain_seconds=drain_seconds),
         },
     }
     return made
 
 
-def _pod(world: observed.World, revision: resources.Revision) -> Json:
+def _pod(world: observed.World, revision: resources.Revision, *, drain_seconds: int) -> Json:
     setup, spec = world.setup, world.resource.spec
     made: Json = {
         "serviceAccountName": setup.service_account,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": spec.scaling.drain_seconds + SURGE,
+        "terminationGracePeriodSeconds": drain_seconds + SURGE,
         "securityContext": {
             "runAsNonRoot": True,
             "fsGroup": USER,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [_container(world, revision)],
+        "containers": [_container(world, revision, drain_seconds=drain_seconds)],
         "volumes": [
             {"name": "data", "emptyDir": {}},
             {"name": "scratch", "emptyDir": {}},
@@ -135,7 +137,7 @@ def _pod(world: observed.World, revision: resources.Revision) -> Json:
     return made | {key: value for key, value in optional.items() if value}
 
 
-def _container(world: observed.World, revision: resources.Revision) -> Json:
+def _container(world: observed.World, revision: resources.Revision, *, drain_seconds: int) -> Json:
     setup, spec = world.setup, world.resource.spec
     runtime = spec.runtime
     image = runtime.image or (setup.gpu_image if runtime.engine is resources.Engine.TORCH else setup.cpu_image)
@@ -144,7 +146,8 @@ def _container(world: observed.World, revision: resources.Revision) -> Json:
         "BLOOMWEAVER_MODELS": MODELS,
         "BLOOMWEAVER_HOST": "0.0.0.0",  # noqa: S104 - a pod is probed and scraped from outside
         "BLOOMWEAVER_PORT": str(PORT),
-        "BLOOMWEAVER_GRACE_SECONDS": str(spec.scaling.drain_seconds),
+        "BLOOMWEAVER_GRACE_SECONDS": str(drain_seconds),
+        "BLOOMWEAVER_VISIBILITY_SECONDS": str(draining.visibility_seconds(drain_seconds)),
     }
     return {
         "name": "embedder",
@@ -277,7 +280,7 @@ def _triggers(world: observed.World, revision: resources.Revision) -> list[Json]
         "metadata": {
             "queueURL": sqs.queue_url,
             "awsRegion": sqs.region,
-            "queueLength": str(queue_length(world)),
+            "queueLength": str(queue_length(world, revision)),
             "activationQueueLength": str(BULK_MESSAGES),
             "scaleOnInFlight": "true",
         },
@@ -285,9 +288,9 @@ def _triggers(world: observed.World, revision: resources.Revision) -> list[Json]
     return [push, bulk]
 
 
-def queue_length(world: observed.World) -> int:
+def queue_length(world: observed.World, revision: resources.Revision) -> int:
     """Messages that one pod finishes within the time to drain, at one chunk a message until it was measured."""
-    measured = world.observed.chunks_per_second or 1
+    measured = world.observed.chunks_per_second(revision.space) or 1
     return max(1, measured * world.resource.spec.scaling.target_drain_seconds)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from bloomweaver.controller import resources
 from bloomweaver.domain.documents import Generation
 from bloomweaver.domain.identity import TenantId
+from bloomweaver.domain.measured import Measured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +86,9 @@ class Owned:
 class Observed:
     """Everything outside the resource.
 
-    waiting: documents by vector space. rivals: older resources that claim a space of this one. missing: what the
-    resource names and is not there. troubles: why a store cannot be used, by `ledger`, `queues` or `vectors`.
+    waiting: documents by vector space. measured: what pods found of themselves, by vector space. rivals: older
+    resources that claim a space of this one. missing: what the resource names and is not there. troubles: why a store
+    cannot be used, by `ledger`, `queues` or `vectors`.
     """
 
     workloads: tuple[Workload, ...] = ()
@@ -96,7 +98,12 @@ class Observed:
     rivals: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     troubles: dict[str, str] = field(default_factory=dict)
-    chunks_per_second: int = 0
+    measured: dict[str, Measured] = field(default_factory=dict)
+
+    def chunks_per_second(self, space: str) -> int:
+        """Of one pod; 0 while nobody knows."""
+        found = self.measured.get(space)
+        return 0 if found is None else found.chunks_per_second
 
     def workload(self, name: str) -> Workload:
         """The Deployment of that name; an empty one where there is none yet."""

@@ -8,6 +8,7 @@ from typing import Any, Final
 import pydantic
 
 from bloomweaver.controller import cache, manifests, observed, resources, rollout
+from bloomweaver.domain.measured import Measured
 
 RESTARTS: Final = 3
 FAILING: Final = frozenset({
@@ -27,7 +28,7 @@ def observed_of(
     collections: tuple[observed.Kept, ...],
     waiting: dict[str, int],
     troubles: dict[str, str],
-    chunks_per_second: int,
+    measured: dict[str, Measured],
 ) -> observed.Observed:
     """Everything of one resource."""
     key = f"{resource.metadata.namespace}/{resource.metadata.name}"
@@ -45,7 +46,7 @@ def observed_of(
         rivals=tuple(_rivals(resource, cluster.resources())),
         missing=tuple(sorted({name for several in pods.values() for pod in several for name in _missing(pod)})),
         troubles=troubles,
-        chunks_per_second=chunks_per_second,
+        measured=measured,
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from bloomweaver.controller import conditions, manifests, observed, resources, revisions, rollout
+from bloomweaver.controller import conditions, draining, manifests, observed, resources, revisions, rollout
 
 RESYNC_SECONDS: Final = 300.0
 PROGRESS_SECONDS: Final = 15.0
@@ -70,8 +70,9 @@ def plan(world: observed.World) -> Plan:
         return _held(world, at)
     suspended, blocked = resource.spec.suspend, conditions.blocked(at)
     halted = suspended or blocked
-    wanted = () if halted else _wanted(world, in_use, scaled_by=at.scaled_by)
-    status = _status(world, at, members)
+    drain_seconds = _drain_seconds(world, in_use)
+    wanted = () if halted else _wanted(world, in_use, scaled_by=at.scaled_by, drain_seconds=drain_seconds)
+    status = _status(world, at, members, drain_seconds=drain_seconds)
     return Plan(
         objects=wanted,
         deletions=() if blocked and not suspended else _deletions(world, wanted),
@@ -109,12 +110,22 @@ def _scaled_by(world: observed.World) -> str:
     return "HPA" if driver == "KEDA" and not world.capabilities.keda else driver
 
 
-def _wanted(world: observed.World, in_use: Sequence[resources.Revision], *, scaled_by: str) -> tuple[Wanted, ...]:
+def _drain_seconds(world: observed.World, in_use: Sequence[resources.Revision]) -> int:
+    found = [world.observed.measured.get(revision.space) for revision in in_use]
+    longest = max((each.work_seconds for each in found if each is not None), default=0)
+    resource = world.resource
+    wished, before = resource.spec.scaling.drain_seconds, resource.status.drain_seconds
+    return draining.drain_seconds(wished, work_seconds=longest, before=before)
+
+
+def _wanted(
+    world: observed.World, in_use: Sequence[resources.Revision], *, scaled_by: str, drain_seconds: int
+) -> tuple[Wanted, ...]:
     first = world.resource.spec.scaling.min_replicas if scaled_by == "KEDA" else None
     return tuple(
         Wanted(body, first if body["kind"] == "Deployment" else None)
         for revision in in_use
-        for body in manifests.objects(world, revision, scaled_by=scaled_by)
+        for body in manifests.objects(world, revision, scaled_by=scaled_by, drain_seconds=drain_seconds)
     )
 
 
@@ -124,7 +135,9 @@ def _deletions(world: observed.World, wanted: Sequence[Wanted]) -> tuple[observe
     return tuple(each for each in world.observed.owned if (each.kind, each.name) not in there)
 
 
-def _status(world: observed.World, at: conditions.Situation, members: Sequence[observed.Kept]) -> resources.Status:
+def _status(
+    world: observed.World, at: conditions.Situation, members: Sequence[observed.Kept], *, drain_seconds: int
+) -> resources.Status:
     before, target = world.resource.status, at.target
     if conditions.blocked(at):
         return before.model_copy(update={"conditions": conditions.of(at), **_observed(world, at)})
@@ -138,7 +151,8 @@ def _status(world: observed.World, at: conditions.Situation, members: Sequence[o
         candidate_revision=candidate,
         previous_revision=None if previous is None else _counted(previous, members),
         reindex=at.reindex,
-        chunks_per_second=world.observed.chunks_per_second,
+        chunks_per_second=world.observed.chunks_per_second(target.space),
+        drain_seconds=drain_seconds,
         conditions=conditions.of(at),
         **_observed(world, at),
     )
@@ -178,7 +192,7 @@ def _estimate(world: observed.World, reindex: resources.Reindex | None, target: 
     left = max(0, reindex.total - reindex.done - reindex.failed)
     size = left * target.model.dimensions * BYTES_PER_NUMBER
     told = f"{reindex.collections} collections, {left} documents to go, at least {size // 2**20} MiB of vectors"
-    speed = world.observed.chunks_per_second * world.resource.spec.scaling.max_replicas
+    speed = world.observed.chunks_per_second(target.space) * world.resource.spec.scaling.max_replicas
     return f"{told}, {left // speed} s at full size or more." if speed else f"{told}."
 
 

@@ -21,6 +21,7 @@ from bloomweaver.controller import (
     scaling,
 )
 from bloomweaver.domain import errors
+from bloomweaver.domain.measured import Measured
 from bloomweaver.ports import clock as clocks
 
 REMEMBERED_SECONDS: Final = 5.0
@@ -41,7 +42,7 @@ class Surroundings:
     capabilities: observed.Capabilities
     probes: dict[str, Probe]
     clock: clocks.Clock
-    chunks_per_second: Callable[[str], int] = lambda _: 0
+    measured: Callable[[], dict[str, Measured]] = dict
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class Reconciler:
             collections=stores.collections,
             waiting={space: around.board.waiting(f"change:{space}") for space in spaces},
             troubles=stores.troubles,
-            chunks_per_second=around.chunks_per_second(resource.spec.model.name),
+            measured=around.measured(),
         )
         return observed.World(
             resource=resource,

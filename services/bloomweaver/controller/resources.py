@@ -186,7 +186,7 @@ class Scaling(Part):
         int, pydantic.Field(ge=5, le=86400, description="As many pods as finish what waits within this time.")
     ] = 120
     drain_seconds: Annotated[
-        int, pydantic.Field(ge=5, le=3600, description="What a pod has to finish its batch after SIGTERM.")
+        int, pydantic.Field(ge=5, le=3600, description="What a pod has after SIGTERM at least; more if it needs more.")
     ] = 25
 
 
@@ -306,6 +306,9 @@ class Status(Answer):
     previous_revision: Revision | None = None
     reindex: Reindex | None = None
     chunks_per_second: Annotated[int, pydantic.Field(description="Of one pod, as measured by itself.")] = 0
+    drain_seconds: Annotated[
+        int, pydantic.Field(description="What a pod has after SIGTERM, by how long its work was measured to take.")
+    ] = 0
     replicas: int = 0
     ready_replicas: int = 0
     conditions: list[Condition] = []

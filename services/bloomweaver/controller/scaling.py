@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bloomweaver.domain.documents import Backlog
+from bloomweaver.domain.measured import Measured
 from bloomweaver.ports import clock as clocks
 
 LINGER_SECONDS: Final = 15.0
@@ -58,9 +59,9 @@ class Board:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
-    def measured(self, lane: str, chunks_per_second: int) -> None:
-        """What one pod of the lane does, as the pods have found."""
-        self._speeds[lane] = chunks_per_second
+    def measured(self, found: Mapping[str, Measured]) -> None:
+        """What pods have found of themselves, by vector space."""
+        self._speeds = {f"change:{space}": each.chunks_per_second for space, each in found.items()}
 
     def active(self, lane: str) -> bool:
         """Whether workers have to run; Stale where nobody can say."""

@@ -6,11 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from bloomweaver.domain import chunking
+from bloomweaver.domain import chunking, models
 from bloomweaver.domain.errors import TransientError
 from bloomweaver.domain.events import Hint, Lane
 from bloomweaver.domain.reasons import Reason
-from bloomweaver.embedder import service
+from bloomweaver.embedder import measuring, service
 from bloomweaver.encoding import pool, remembering
 from bloomweaver.ports import opened, queues
 from bloomweaver.runtime import consumer, health, process, stages, tracing
@@ -18,6 +18,7 @@ from bloomweaver.text import parsing
 
 # Few documents per receive, many receives at once: the batcher needs the chunks of many to fill its window.
 PACE = consumer.Pace(limit=2, handlers=16)
+MEASURE_SECONDS = 15.0
 
 Split = Callable[[], Sequence[chunking.Chunk]]
 Offload = Callable[[Split], Awaitable[Sequence[chunking.Chunk]]]
@@ -38,9 +39,15 @@ async def splitting() -> AsyncIterator[Offload]:
 
 
 def begin(
-    stages: stages.Stages, ports: opened.Ports, loaded: pool.Loaded, *, offload: Offload, pace: consumer.Pace = PACE
+    stages: stages.Stages,
+    ports: opened.Ports,
+    loaded: pool.Loaded,
+    *,
+    offload: Offload,
+    pace: consumer.Pace = PACE,
+    watched: Callable[[queues.Worker], queues.Worker] = lambda worker: worker,
 ) -> None:
-    """Begin to work the change queue of a model."""
+    """Begin to work the change queue of a model. watched: puts somebody around the worker who times it."""
     embedder = service.EmbedderService(
         ledger=ports.ledger,
         queues=ports.queues,
@@ -50,7 +57,7 @@ def begin(
         extraction=service.Extraction(parsing.parse, frozenset({parsing.PIPELINE_REVISION}), offload),
         deployment=ports.deployment,
     )
-    stages.consume(queues.queue_name(Lane.CHANGE, loaded.space), embedder, pace=pace)
+    stages.consume(queues.queue_name(Lane.CHANGE, loaded.space), watched(embedder), pace=pace)
 
 
 def begin_unavailable(stages: stages.Stages, *, space: str, why: str) -> None:
@@ -77,10 +84,23 @@ async def running(
     ):
         loaded = await models.load(model)
         pace = replace(PACE, visibility_seconds=visibility_seconds)
-        begin(parts, ports, loaded, offload=offload, pace=pace)
+        meter = _meter(ports, loaded)
+        begin(parts, ports, loaded, offload=offload, pace=pace, watched=meter.watched)
+        parts.repeat("measure", meter.publish, seconds=MEASURE_SECONDS)
         probes = health.probes_of(ports)
         host.health.watch(probes=probes, needed=("ledger", "queues", "blobs"), check=parts.obstacles)
         yield
+
+
+def _meter(ports: opened.Ports, loaded: pool.Loaded) -> measuring.Measuring:
+    return measuring.Measuring(
+        ports.blobs,
+        lambda: loaded.batcher.figures()[models.Kind.DOCUMENT],
+        deployment=ports.deployment,
+        space=loaded.space,
+        nonces=ports.nonces,
+        seconds=ports.clock.monotonic,
+    )
 
 
 class Unavailable:

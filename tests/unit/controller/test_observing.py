@@ -18,7 +18,7 @@ def seen(*, deployment: dict[str, Any] | None = None, pod: dict[str, Any] | None
             "spec": {"model": {"name": "all-minilm-l6-v2", "dimensions": 384, "maxTokens": 256}},
         }
     )
-    return observing.observed_of(resource, known, collections=(), waiting={}, troubles={}, chunks_per_second=0)
+    return observing.observed_of(resource, known, collections=(), waiting={}, troubles={}, measured={})
 
 
 def waiting(reason: str, message: str = "", *, restarts: int = 0) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import pytest
 
 from bloomweaver.controller import scaling
 from bloomweaver.domain.documents import Backlog
+from bloomweaver.domain.measured import Measured
 from bloomweaver.testing import clocks
 
 LANE = "change:space-a"
@@ -51,7 +52,7 @@ def test_the_speed_that_pods_measured_decides_how_much_one_of_them_takes():
     made, _ = board()
     made.note([Backlog(LANE, 10)])
     before = made.size(LANE, drain_seconds=10).per_pod
-    made.measured(LANE, 412)
+    made.measured({LANE.partition(":")[2]: Measured(412, 3)})
     assert (before, made.size(LANE, drain_seconds=10).per_pod) == (500, 4120)
 
 
