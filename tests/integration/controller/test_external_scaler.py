@@ -9,10 +9,11 @@ import pytest
 
 from bloomweaver.controller import external_scaler, scaling
 from bloomweaver.domain.documents import Backlog
+from bloomweaver.domain.measured import Measured
 from bloomweaver.testing import clocks
 
 LANE = "change:space-a"
-SECONDS = 10
+SECONDS = 120
 
 
 class Keda:
@@ -59,7 +60,7 @@ async def keda(board: scaling.Board) -> AsyncIterator[Keda]:
 
 async def test_a_lane_with_work_is_active_and_sized(board: scaling.Board, keda: Keda):
     board.note([Backlog(LANE, 100, bytes=800_000)])
-    board.measured(LANE, 10)
+    board.measured({"space-a": Measured(10, 1)})
     reference = keda.reference(lane=LANE, targetDrainSeconds="20")
     assert (await keda.call("IsActive", reference, "IsActiveResponse")).result
     (spec,) = (await keda.call("GetMetricSpec", reference, "GetMetricSpecResponse")).metricSpecs

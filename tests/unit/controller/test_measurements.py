@@ -1,5 +1,3 @@
-from collections.abc import Iterator
-
 import pytest
 
 from bloomweaver.adapters.blobs import memory
@@ -11,7 +9,7 @@ SPACE = "00c0ffee00c0ffee"
 
 
 @pytest.fixture
-def clock() -> Iterator[clocks.ManualClock]:
+def clock() -> clocks.ManualClock:
     return clocks.ManualClock()
 
 

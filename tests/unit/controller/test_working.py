@@ -1,7 +1,10 @@
 import asyncio
+from typing import cast
 
 from bloomweaver.adapters import opening
 from bloomweaver.controller import scaling, working
+from bloomweaver.domain.documents import Backlog
+from bloomweaver.ports import healing
 from bloomweaver.testing import clocks
 from bloomweaver.testing.contracts import world
 
@@ -14,3 +17,21 @@ async def test_a_wake_has_the_ledger_asked_at_once_and_believes_nothing_else():
         looker.wake()
         await asyncio.wait_for(looker.once(), working.LOOK_SECONDS / 2)
         assert not board.active(f"change:{world.A.space}")
+
+
+async def test_all_models_are_answered_for_from_one_question_to_the_ledger():
+    class Ledger:
+        asked = 0
+
+        async def backlog(self) -> list[Backlog]:
+            self.asked += 1
+            return [Backlog(f"change:space-{number}", 3) for number in range(300)]
+
+    ledger, board = Ledger(), scaling.Board(clock=clocks.ManualClock())
+    looker = working.Looker(cast("healing.Healing", ledger), board)
+    looker.wake()
+    await looker.once()
+    for lane in [f"change:space-{number}" for number in range(300)] * 3:
+        assert board.active(lane)
+        assert board.size(lane).chunks == 3
+    assert ledger.asked == 1
