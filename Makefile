@@ -97,9 +97,17 @@ docs-check: setup ## links in the docs lead somewhere; every command, variable, 
 bench: setup ## measure, and write docs/reference/benchmarks.md (never part of a test)
 	@$(BIN)/python -m benchmarks.run
 
+##@ On a cluster
+.PHONY: e2e e2e-storm
+e2e: setup ## install on the cluster of KUBECONFIG and put it through its life (docs/howto/kubernetes.md says what else to set)
+	@$(BIN)/pytest -s --with-e2e tests/e2e $(PYTEST_FLAGS)
+
+e2e-storm: setup ## the same with at least 100 pods killed
+	@BLOOMWEAVER_E2E_KILLS=100 $(BIN)/pytest -s --with-e2e tests/e2e/test_01_install.py tests/e2e/test_04_kills.py $(PYTEST_FLAGS)
+
 ##@ Ship it
 .PHONY: images image-sizes chart-check
-images: ## build every image with Docker: TAG=0.1.0 REPOSITORY=bloomweaver MORE=chroma BASE=python:3.11-slim-bookworm
+images: ## build every image with Docker: TAG=0.1.0 REPOSITORY=bloomweaver MORE=chroma BASE=… BUILD_FLAGS=--network=host
 	@REPOSITORY=$(REPOSITORY) MORE=$(MORE) BASE=$(BASE) scripts/images $(TAG)
 
 image-sizes: setup ## what each image adds to its base, compressed: the table of docs/reference/images.md; needs no Docker
