@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bloomweaver.adapters.engines.postgresql import arrays
 from bloomweaver.adapters.engines.postgresql import engine as engines
 from bloomweaver.domain import errors
 
@@ -89,7 +90,7 @@ class Sender:
     async def _insert(self, batch: Sequence[_Sent]) -> None:
         rows = [(sent.queue, sent.delay_seconds, message) for sent in batch for message in sent.messages]
         names, delays, messages = zip(*rows, strict=True)
-        values = {"queues": list(names), "delays": list(delays), "messages": list(messages)}
+        values = {"queues": arrays.texts(names), "delays": arrays.numbers(delays), "messages": arrays.texts(messages)}
         await self._engine.fetch(_SEND, {**values, "now": self._engine.told_time})
 
     async def _tell(self) -> None:

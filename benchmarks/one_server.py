@@ -1,0 +1,129 @@
+"""The server profile: services as processes of their own over a real PostgreSQL, all of it on this machine.
+
+PostgreSQL is started as it comes, with fsync and synchronous commits, over a fresh folder; everything ends with the
+context. `processes.Absent` where there is no PostgreSQL with pgvector.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+
+import psycopg
+
+from benchmarks import measuring, serving, wire
+from bloomweaver.adapters import opening
+from bloomweaver.domain import credentials, identity
+from bloomweaver.ports import registry
+from tests.support.servers import postgresql
+
+SECRET = "5e" * 32
+START_SECONDS = 120.0
+TENANT = identity.TenantId("default")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Service:
+    """A process that answers."""
+
+    name: str
+    port: int
+    pid: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Place:
+    """PostgreSQL with our tables. pid: of its postmaster; None where the server was given. key: may do everything."""
+
+    url: str
+    password: str
+    pid: int | None
+    folder: pathlib.Path
+    key: str
+
+    @contextlib.asynccontextmanager
+    async def opened(self) -> AsyncIterator[opening.Store]:
+        """Every port, in this process."""
+        access = opening.Access(postgresql_password=lambda: self.password)
+        clock, nonces = opening.system_clock(), opening.system_nonces()
+        async with opening.open_store(opening.profile(self.url), clock=clock, nonces=nonces, access=access) as store:
+            yield store
+
+    def ask(self, statement: str) -> list[tuple[object, ...]]:
+        """What one statement gives, beside the services."""
+        with psycopg.connect(self.url, password=self.password, autocommit=True) as connection:
+            return connection.execute(statement.encode()).fetchall()
+
+    def count(self, statement: str) -> int:
+        """A number from the database."""
+        ((number,),) = self.ask(statement)
+        assert isinstance(number, int)
+        return number
+
+    def processor_seconds(self) -> float:
+        """What all processes of PostgreSQL that still live have used."""
+        return 0.0 if self.pid is None else sum(map(measuring.processor_seconds, measuring.family(self.pid)))
+
+    @contextlib.asynccontextmanager
+    async def service(self, name: str, *arguments: str) -> AsyncIterator[Service]:
+        """`python -m bloomweaver.NAME`, from when it is ready to the end of the context."""
+        port = serving.free_port()
+        command = [sys.executable, "-m", f"bloomweaver.{name}", f"--port={port}", *arguments]
+        with (self.folder / f"{name}{''.join(arguments)}.log").open("wb") as log:
+            process = subprocess.Popen(command, env=self._environment(name), stdin=subprocess.DEVNULL, stdout=log,
+                                       stderr=log)  # fmt: skip
+        try:
+            await _ready(port, process, pathlib.Path(log.name))
+            yield Service(name, port, process.pid)
+        finally:
+            process.terminate()
+            await asyncio.to_thread(process.wait)
+
+    def _environment(self, name: str) -> dict[str, str]:
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("BLOOMWEAVER_", "OTEL_"))}
+        kept |= {
+            "BLOOMWEAVER_STORE": self.url,
+            "BLOOMWEAVER_POSTGRESQL_PASSWORD_FILE": str(self.folder / "password"),
+            "BLOOMWEAVER_LOG_FORM": "json",
+        }
+        if name in ("webhook", "embedder", "search"):
+            kept["BLOOMWEAVER_MODELS"] = str(self.folder / "models")
+        if name == "webhook":
+            kept["BLOOMWEAVER_SECRET_FILE"] = str(self.folder / "secret")
+        return kept
+
+
+@contextlib.asynccontextmanager
+async def placed() -> AsyncIterator[Place]:
+    """A PostgreSQL with our tables and a key, until the context ends."""
+    with postgresql.running() as server, tempfile.TemporaryDirectory(prefix="bloomweaver-") as name:
+        folder = pathlib.Path(name)
+        file = server.env.get("PGPASSFILE")
+        password = pathlib.Path(file).read_text(encoding="utf-8").strip().rpartition(":")[2] if file else ""
+        for secret, value in (("password", password), ("secret", SECRET)):
+            (folder / secret).touch(mode=0o600)
+            (folder / secret).write_text(value, encoding="utf-8")
+        key = credentials.new_key(opening.system_nonces().secret)
+        place = Place(server.url, password, server.pid, folder, key.secret)
+        async with place.opened() as store:
+            verbs = frozenset(verb.value for verb in credentials.Verb)
+            await store.database.registry.add_key(
+                registry.StoredKey(key.id, TENANT, "bench", key.hash, verbs=verbs, collections=("*",), created_at=0.0)
+            )
+        yield place
+
+
+async def _ready(port: int, process: "subprocess.Popen[bytes]", log: pathlib.Path) -> None:
+    async with asyncio.timeout(START_SECONDS):
+        while process.poll() is None:
+            with contextlib.suppress(OSError):
+                async with wire.connected(serving.HOST, port) as connection:
+                    if (await connection.ask(wire.request("GET", "/readyz"))).status == 200:
+                        return
+            await asyncio.sleep(0.05)
+    raise RuntimeError(f"ended with status {process.returncode}: {log.read_text()[-2000:]}")
