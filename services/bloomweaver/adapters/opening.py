@@ -202,10 +202,12 @@ async def migrate(
 
 
 @contextlib.asynccontextmanager
-async def open_database(url: str, *, clock: clock.Clock, nonces: clock.Nonces) -> AsyncIterator[Database]:
+async def open_database(
+    url: str, *, clock: clock.Clock, nonces: clock.Nonces, access: Access | None = None
+) -> AsyncIterator[Database]:
     """Ledger, healing, registry and history."""
     async with contextlib.AsyncExitStack() as stack:
-        yield await _database(url, _Engines(stack, clock=clock, nonces=nonces))
+        yield await _database(url, _Engines(stack, clock=clock, nonces=nonces, access=access))
 
 
 @contextlib.asynccontextmanager

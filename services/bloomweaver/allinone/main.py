@@ -10,20 +10,25 @@ import functools
 import os
 import sys
 from collections.abc import AsyncIterator, Callable
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import bloomweaver
 from bloomweaver.adapters import opening
 from bloomweaver.allinone import folder, settings
-from bloomweaver.domain.errors import BloomWeaverError, ConfigurationError
+from bloomweaver.domain.errors import BloomWeaverError, ConfigurationError, TransientError
 from bloomweaver.domain.reasons import Reason
 from bloomweaver.encoding import pool, threads
 from bloomweaver.ports import embedders
-from bloomweaver.runtime import environment, logs, metrics, tracing
+from bloomweaver.runtime import environment, health, logs, metrics, tracing
 
 if TYPE_CHECKING:
-    from bloomweaver.allinone import processes, running
+    from bloomweaver.allinone import administration, processes, running
+
+PRIVATE: Final = "mem://"
+LOCAL: Final = ("mem:", "sqlite:", "file:")
+EXAMINED_SECONDS: Final = 20.0
 
 
 @contextlib.asynccontextmanager
@@ -96,6 +101,32 @@ async def supervised(
             yield fleet, new_key
 
 
+@contextlib.asynccontextmanager
+async def administered(
+    root: Path, wishes: settings.DevSettings, *, purpose: str
+) -> AsyncIterator["administration.Administration"]:
+    """The registry, for its owner. No model is loaded, so this runs wherever the command line does."""
+    from bloomweaver.allinone import administration
+    from bloomweaver.text import parsing
+    from bloomweaver.webhook import managing, offering
+
+    clock, nonces = opening.system_clock(), opening.system_nonces()
+    data = folder.DataFolder(root)
+    data.prepare(random=nonces.secret)
+    url = wishes.store or f"sqlite:///{data.ledger.absolute()}"
+    access = opening.Access(postgresql_password=wishes.password)
+    resolve = functools.partial(opening.resolved_model, models_dir=data.models)
+    with data.locked(purpose=purpose):
+        async with opening.open_database(url, clock=clock, nonces=nonces, access=access) as database:
+            collections = managing.Collections(
+                registry=database.registry,
+                ledger=database.ledger,
+                models=offering.Offering(resolve, default=wishes.model, names_only=False),
+                revision=parsing.PIPELINE_REVISION,
+            )
+            yield administration.Administration(database.registry, collections, clock, nonces)
+
+
 async def migrate(wishes: settings.DevSettings, *, restored: bool) -> list[dict[str, object]] | None:
     """Bring a store on servers to this release; what was done, by component. None: the store is the data folder's."""
     if wishes.store is None or wishes.store.startswith(("sqlite:", "mem:")):
@@ -108,6 +139,37 @@ async def migrate(wishes: settings.DevSettings, *, restored: bool) -> list[dict[
         {"component": part.component, "found": part.found, "version": part.version, "scripts": list(part.scripts)}
         for part in done
     ]
+
+
+async def examined(wishes: settings.DevSettings) -> dict[str, BloomWeaverError | None]:
+    """Each port that lies on a server: opened by itself and asked as the services do, and why that cannot be done.
+
+    Nothing is made or changed, and nothing of a private store or the data folder is looked at.
+    """
+    addresses = opening.profile(
+        wishes.store or PRIVATE, queues=wishes.queues, blobs=wishes.blobs, vectors=wishes.vectors
+    )
+    alone = opening.Addresses(PRIVATE, PRIVATE, PRIVATE, PRIVATE)
+    parts = {part: url for part, url in asdict(addresses).items() if not url.startswith(LOCAL)}
+    found = [await _answer_of(part, replace(alone, **{part: url}), wishes) for part, url in parts.items()]
+    return dict(zip(parts, found, strict=True))
+
+
+async def _answer_of(part: str, addresses: opening.Addresses, wishes: settings.DevSettings) -> BloomWeaverError | None:
+    clock, nonces = opening.system_clock(), opening.system_nonces()
+    access = opening.Access(postgresql_password=wishes.password, migrates=False)
+    try:
+        async with (
+            asyncio.timeout(EXAMINED_SECONDS),
+            opening.open_store(addresses, clock=clock, nonces=nonces, access=access) as store,
+        ):
+            probes = health.probes_of(await opening.all_ports(store, clock=clock, nonces=nonces))
+            await probes["ledger" if part == "database" else part]()
+    except BloomWeaverError as error:
+        return error
+    except TimeoutError:
+        return TransientError(Reason.OVERLOADED, f"No answer within {EXAMINED_SECONDS:g} s.")
+    return None
 
 
 @contextlib.asynccontextmanager

@@ -30,11 +30,8 @@ async def create_tenant_key(
     """Make a key, and its tenant if need be, in the data folder."""
     if not TENANT.fullmatch(tenant):
         raise failures.usage(f"'{tenant}' cannot name a tenant.", advice="Use 1 to 63 of a-z, 0-9, '.', '_' and '-'.")
-    idle = settings.model_copy(update={"workers": False})
-    async with main.opened(data, idle, purpose="bloomweaver keys create") as service:
-        made = await service.administration.create_key(
-            TenantId(tenant), name=name, verbs=verbs, collections=collections
-        )
+    async with main.administered(data, settings, purpose="bloomweaver keys create") as owner:
+        made = await owner.create_key(TenantId(tenant), name=name, verbs=verbs, collections=collections)
     return {
         "tenant": tenant,
         "id": made.id,
@@ -43,6 +40,12 @@ async def create_tenant_key(
         "collections": list(collections),
         "secret": made.secret,
     }
+
+
+async def examined(settings: "dev_settings.DevSettings") -> dict[str, failures.Failure | None]:
+    """Why each store on a server cannot be used; None where it can."""
+    found = await main.examined(settings)
+    return {part: None if error is None else failures.of_domain(error) for part, error in found.items()}
 
 
 async def migrate_servers(settings: "dev_settings.DevSettings", *, restored: bool) -> list[dict[str, Any]] | None:
