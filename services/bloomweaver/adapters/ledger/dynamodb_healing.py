@@ -8,6 +8,7 @@ more. What a change of generation asks of every document is found by a scan that
 from collections.abc import Sequence
 from dataclasses import replace
 
+from bloomweaver.adapters.engines import waiting
 from bloomweaver.adapters.engines.dynamodb import documents, engine, items, keys, scanning
 from bloomweaver.adapters.ledger import dynamodb_garbage, dynamodb_owning
 from bloomweaver.domain import steps
@@ -28,7 +29,7 @@ SCANNED_PER_FOUND = 20
 COUNTED = 1000
 """A lane's backlog is counted so far in each of its partitions: a page that costs little every second."""
 
-_ALWAYS = (documents.STALLED, Lane.CREATE, Lane.UPDATE, Lane.DELETE)
+_ALWAYS = (waiting.STALLED, Lane.CREATE, Lane.UPDATE, Lane.DELETE)
 
 
 class DynamodbHealing:

@@ -12,16 +12,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from bloomweaver.adapters.engines import waiting
 from bloomweaver.adapters.engines.dynamodb import items, keys
 from bloomweaver.domain import steps
 from bloomweaver.domain.documents import DocumentKey, Generation, Row, State, Version, VersionState
 from bloomweaver.domain.events import Lane, Step
 from bloomweaver.domain.identity import BuildId, CollectionUid, DocumentId, Pipe
 from bloomweaver.domain.reasons import Reason
-from bloomweaver.ports import history, queues
-
-STALLED = ""
-"""The lane of a document that no queue can help: it waits for a flip that a change of its generation held up."""
+from bloomweaver.ports import history
 
 ENDED = frozenset({VersionState.DEAD, VersionState.GONE})
 GIVEN_AGAIN_SECONDS = 60.0
@@ -220,7 +218,7 @@ def is_pending(row: Row) -> bool:
 def save(held: Held) -> tuple[Step, ...]:
     """The document is written as it is now; where it goes next."""
     following = steps.next_steps(held.row, held.versions, held.generation)
-    held.lane, held.due_at = _waiting(held.row, following, held.versions)
+    held.lane, held.due_at = waiting.place(held.row, following, held.versions)
     if held.flipped:
         held.flip = held.gate.flips + 1
         held.lame = held.row.live > 0 and not _is_whole(held)
@@ -234,27 +232,6 @@ def _is_whole(held: Held) -> bool:
         any(v.seq == held.row.live and v.pipe == p.pipe and v.state in steps.BUILT for v in held.versions)
         for p in held.generation.pipelines
     )
-
-
-def _waiting(row: Row, following: tuple[Step, ...], versions: list[Version]) -> tuple[str | None, float | None]:
-    """(lane, due_at): where it waits, and when it is due for a hint."""
-    if row.tomb:
-        # The second removal is minutes after; `removals` gives it. Here is only what was not removed at all.
-        unremoved = any(v.state is not VersionState.GONE and not v.removals for v in versions)
-        return (queues.queue_of(following[0]), due(row)) if following and unremoved else (None, None)
-    if following:
-        return queues.queue_of(following[0]), due(row)
-    if row.live != row.seq and not row.failed:
-        return STALLED, due(row) if row.hints else row.accepted_at
-    return None, None
-
-
-def due(row: Row) -> float:
-    """When the reconciler hints: at the next try, else by the row's own delay since the last hint."""
-    hinted_at = row.accepted_at if row.hinted_at is None else row.hinted_at
-    if row.next_try is not None and row.next_try > hinted_at:
-        return row.next_try
-    return hinted_at + steps.hint_delay(row.hints)
 
 
 def kill(held: Held, doomed: Iterable[Version], *, now: float) -> None:

@@ -9,15 +9,12 @@ import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from bloomweaver.adapters.engines import rows
+from bloomweaver.adapters.engines import rows, waiting
 from bloomweaver.domain import steps
 from bloomweaver.domain.documents import DocumentKey, Generation, Revision, Row, Version, VersionState
 from bloomweaver.domain.events import Step
 from bloomweaver.domain.reasons import Reason
-from bloomweaver.ports import history, queues
-
-STALLED = ""
-"""The lane of a document that no queue can help: it waits for a flip that a change of its generation held up."""
+from bloomweaver.ports import history
 
 ENDED = frozenset({VersionState.DEAD, VersionState.GONE})
 GIVEN_AGAIN_SECONDS = 60.0
@@ -145,14 +142,14 @@ def source(connection: sqlite3.Connection, seq: int) -> int:
 def fresh(stored: rows.StoredCollection, row: Row, did: int) -> tuple[rows.Record, tuple[Step, ...]]:
     """A new document for `INSERT`, and where it goes next."""
     following = steps.next_steps(row, (), stored.generation)
-    lane, due_at = _waiting(row, following, [])
+    lane, due_at = waiting.place(row, following, [])
     return (did, stored.cid, row.key.document_id, *rows.row_values(row), lane, due_at), following
 
 
 def save(connection: sqlite3.Connection, held: Held, *, was_live: int) -> tuple[Step, ...]:
     """The row as it is now, and where it goes next. Versions are saved by what changes them."""
     following = steps.next_steps(held.row, held.versions, held.generation)
-    lane, due_at = _waiting(held.row, following, held.versions)
+    lane, due_at = waiting.place(held.row, following, held.versions)
     connection.execute(_UPDATE, (*rows.row_values(held.row), lane, due_at, held.did))
     if held.row.live != was_live:
         flips = next_flip(connection)
@@ -164,27 +161,6 @@ def next_flip(connection: sqlite3.Connection) -> int:
     """Counts a change of what searches may show."""
     connection.execute("UPDATE deployment SET flips = flips + 1")
     return int(connection.execute("SELECT flips FROM deployment").fetchone()[0])
-
-
-def _waiting(row: Row, following: tuple[Step, ...], versions: list[Version]) -> tuple[str | None, float | None]:
-    """(lane, due_at): where it waits, and when it is due for a hint."""
-    if row.tomb:
-        # The second removal is days and minutes after; `removals` gives it. Here is only what was not removed at all.
-        unremoved = any(v.state is not VersionState.GONE and not v.removals for v in versions)
-        return (queues.queue_of(following[0]), due(row)) if following and unremoved else (None, None)
-    if following:
-        return queues.queue_of(following[0]), due(row)
-    if row.live != row.seq and not row.failed:
-        return STALLED, due(row) if row.hints else row.accepted_at
-    return None, None
-
-
-def due(row: Row) -> float:
-    """When the reconciler hints: at the next try, else by the row's own delay since the last hint."""
-    hinted_at = row.accepted_at if row.hinted_at is None else row.hinted_at
-    if row.next_try is not None and row.next_try > hinted_at:
-        return row.next_try
-    return hinted_at + steps.hint_delay(row.hints)
 
 
 def kill(connection: sqlite3.Connection, held: Held, doomed: Iterable[Version], *, now: float) -> None:
