@@ -76,6 +76,7 @@ class ModelSpec:
 
     max_tokens: the model's limit, special tokens and prefix included.
     digests: (file, sha256) of weights and tokenizer, sorted; empty until they are known (trust on first use).
+    shorter: dimensions that its vectors may be cut to, because it was trained so (Matryoshka); a space has the full one.
     """
 
     name: str
@@ -92,6 +93,7 @@ class ModelSpec:
     document_prefix_tokens: int = 0
     precision: Precision = Precision.EXACT
     digests: tuple[tuple[str, str], ...] = ()
+    shorter: tuple[int, ...] = ()
 
     def prefix(self, kind: Kind) -> str:
         """The text put before every text of this kind."""

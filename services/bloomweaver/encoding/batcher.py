@@ -21,6 +21,10 @@ from bloomweaver.ports import embedders
 Limits = lanes.Limits
 
 _TEXTS_PER_TURN: Final = 64
+_TURN_CHARACTERS: Final = 32_768
+"""Longer texts are cut into tokens in a thread: the loop has others to serve."""
+_QUERIED_SECONDS: Final = 10.0
+"""So long after a query, batches of documents are kept short for the next one."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -50,7 +54,12 @@ class Batcher:
         on_batch: lanes.OnBatch = lambda inference: None,
     ) -> None:
         self.embedder = embedder
-        self._lanes = {kind: lanes.Lane(embedder, kind, limits or Limits(), on_batch=on_batch) for kind in models.Kind}
+        self._queried = float("-inf")
+        hurried = {models.Kind.DOCUMENT: self._queried_lately, models.Kind.QUERY: lambda: False}
+        self._lanes = {
+            kind: lanes.Lane(embedder, kind, limits or Limits(), on_batch=on_batch, hurried=hurried[kind])
+            for kind in models.Kind
+        }
         self._tasks: dict[models.Kind, asyncio.Task[None]] = {}
 
     async def __aenter__(self) -> Self:
@@ -94,7 +103,7 @@ class Batcher:
             if start:
                 await asyncio.sleep(0)
             some = texts[start : start + _TEXTS_PER_TURN]
-            for index, (text, tokens) in enumerate(zip(some, self._tokens(some), strict=True), start):
+            for index, (text, tokens) in enumerate(zip(some, await self._tokens_of(some), strict=True), start):
                 if isinstance(tokens, errors.WorkError):
                     failures[index] = tokens
                     passages.append(embedders.Passage("", array("I")))
@@ -116,10 +125,15 @@ class Batcher:
         wait: bool,
     ) -> Encoded:
         lane = self._lanes[kind]
+        if kind is models.Kind.QUERY:
+            self._queried = asyncio.get_running_loop().time()
         if kind not in self._tasks or self._tasks[kind].done():
             raise errors.TransientError(reasons.Reason.SHUTTING_DOWN, "the encoder is closed")
         if not wait and lane.full:
-            raise errors.TransientError(reasons.Reason.OVERLOADED, "the encoder's queue is full")
+            detail = "The encoder has as much at hand as it can take. Try again shortly."
+            raise errors.TransientError(
+                reasons.Reason.OVERLOADED, detail, retry_after_seconds=lane.figures.backlog_seconds
+            )
         failed = {**self._too_long(passages, kind), **failures}
         call = lane.call(len(passages))
         try:
@@ -144,6 +158,14 @@ class Batcher:
             for index, passage in enumerate(passages)
             if len(passage.ids) > room
         }
+
+    def _queried_lately(self) -> bool:
+        return asyncio.get_running_loop().time() - self._queried < _QUERIED_SECONDS
+
+    async def _tokens_of(self, texts: Sequence[str]) -> Sequence[embedders.Tokens | errors.WorkError]:
+        if sum(map(len, texts)) < _TURN_CHARACTERS:
+            return self._tokens(texts)
+        return await asyncio.to_thread(self._tokens, texts)
 
     def _tokens(self, texts: Sequence[str]) -> Sequence[embedders.Tokens | errors.WorkError]:
         try:

@@ -19,12 +19,13 @@ def plan(lengths: Sequence[int], *, budget_tokens: int) -> list[list[int]]:
     """Indices into `lengths`, longest first, so that no batch of two or more exceeds the budget."""
     order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
     batches: list[list[int]] = []
-    room = 0
-    for index in order:
-        if room == 0:
-            # The first is the longest: it sets what each of its batch costs.
-            batches.append([])
-            room = max(1, budget_tokens // max(LENGTH_STEP, padded(lengths[index])))
-        batches[-1].append(index)
-        room -= 1
+    while order:
+        count = fitting(lengths[order[0]], budget_tokens=budget_tokens)
+        batches.append(order[:count])
+        order = order[count:]
     return batches
+
+
+def fitting(longest: int, *, budget_tokens: int) -> int:
+    """How many passages make a batch whose longest has this many tokens: at least one."""
+    return max(1, budget_tokens // max(LENGTH_STEP, padded(longest)))

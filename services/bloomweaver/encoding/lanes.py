@@ -15,10 +15,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bloomweaver.domain import errors, models, reasons
-from bloomweaver.encoding import batches, figures
+from bloomweaver.encoding import batches, budgets, figures
 from bloomweaver.ports import embedders
 
-_BUDGET_FLOOR_TOKENS = 256
 _ID_BYTES = 4
 _NEWCOMERS = 4
 """Passages let in between two batches of a window."""
@@ -30,14 +29,16 @@ OnBatch = Callable[[figures.Inference], None]
 class Limits:
     """How much is taken at once.
 
-    budget_tokens: padded tokens of a batch; shrinks while batches take longer than `batch_seconds`.
-    batch_seconds: what a query may have to wait for a document batch on the same cores.
+    budget_tokens: padded tokens of a batch at most; how many it really is, is found by trying (`budgets`).
+    batch_seconds: what a batch may take while queries come: one may have to wait for it on the same cores.
+    bulk_seconds: what it may take while none come.
     window_passages: sorted by length together; more of them pad less.
     waiting_passages, waiting_bytes: beyond either, callers wait.
     """
 
-    budget_tokens: int = 1024
-    batch_seconds: float = 0.05
+    budget_tokens: int = 16_384
+    batch_seconds: float = 0.02
+    bulk_seconds: float = 0.25
     window_passages: int = 256
     waiting_passages: int = 4096
     waiting_bytes: int = 32 * 1024 * 1024
@@ -77,13 +78,23 @@ class _Item:
 class Lane:
     """Start `run` in a task; `call` and `add` feed it."""
 
-    def __init__(self, embedder: embedders.Embedder, kind: models.Kind, limits: Limits, *, on_batch: OnBatch) -> None:
+    def __init__(
+        self,
+        embedder: embedders.Embedder,
+        kind: models.Kind,
+        limits: Limits,
+        *,
+        on_batch: OnBatch,
+        hurried: Callable[[], bool],
+    ) -> None:
+        """hurried: whether somebody waits behind this lane's batches who is to be answered soon."""
         self._on_batch = on_batch
-        self.figures = figures.Figures(budget_tokens=limits.budget_tokens)
+        self._hurried = hurried
+        self._budget = budgets.Budget(limits.budget_tokens)
+        self.figures = figures.Figures(budget_tokens=self._budget.tokens(seconds=limits.bulk_seconds))
         self._embedder = embedder
         self._kind = kind
         self._limits = limits
-        self._ceiling = limits.budget_tokens
         self._overhead = embedder.spec.max_tokens - embedder.spec.room(kind)
         self._owners: dict[str, deque[_Item]] = {}
         self._calls: set[Call] = set()
@@ -126,11 +137,13 @@ class Lane:
             # Callers that are ready in the same turn of the loop share the window.
             await asyncio.sleep(0)
             served: set[str] = set()
-            window = self._take(self._limits.window_passages, served)
-            for batch in self._packed(window):
-                await self._embed(batch)
-                for newcomers in self._packed(self._take(_NEWCOMERS, served, fresh_only=True)):
-                    await self._embed(newcomers)
+            window = _sorted(self._take(self._limits.window_passages, served))
+            while window:
+                # Packed batch by batch: the budget may have changed since the last one.
+                window = await self._embed_first(window)
+                newcomers = _sorted(self._take(_NEWCOMERS, served, fresh_only=True))
+                while newcomers:
+                    newcomers = await self._embed_first(newcomers)
 
     def fail(self, error: BaseException) -> None:
         """Ends every open call: the lane has stopped."""
@@ -154,9 +167,12 @@ class Lane:
             self._wake.clear()
         return taken
 
-    def _packed(self, items: Sequence[_Item]) -> list[list[_Item]]:
-        plan = batches.plan([item.tokens for item in items], budget_tokens=self.figures.budget_tokens)
-        return [[items[index] for index in batch] for batch in plan]
+    async def _embed_first(self, items: list[_Item]) -> list[_Item]:
+        """Embed as many of the sorted items as a batch holds; gives the others."""
+        self._show_budget()
+        count = batches.fitting(items[0].tokens, budget_tokens=self.figures.budget_tokens)
+        await self._embed(items[:count])
+        return items[count:]
 
     async def _embed(self, batch: Sequence[_Item]) -> None:
         """Settles every item; halves the batch until the passage that fails stands alone."""
@@ -175,8 +191,8 @@ class Lane:
         except errors.WorkError as error:
             await self._isolate(wanted, error)
         except MemoryError as error:
-            self._ceiling = max(_BUDGET_FLOOR_TOKENS, self.figures.budget_tokens // 2)
-            self.figures.budget_tokens = self._ceiling
+            self._budget.out_of_memory()
+            self._show_budget()
             detail = f"out of memory: {error}"
             await self._isolate(wanted, errors.RetryableError(reasons.Reason.EMBEDDING_FAILED, detail))
         else:
@@ -192,7 +208,7 @@ class Lane:
         await self._embed(items[middle:])
 
     def _deliver(self, items: Sequence[_Item], vectors: embedders.Vectors) -> None:
-        sound = ~np.isnan(vectors[:, 0])
+        sound = np.isfinite(vectors).all(axis=1)
         for item, vector, valid in zip(items, vectors, sound.tolist(), strict=True):
             if valid:
                 item.call.vectors[item.index] = vector
@@ -224,6 +240,11 @@ class Lane:
             if not turn.done():
                 turn.set_result(None)
 
+    def _show_budget(self) -> None:
+        limits = self._limits
+        seconds = limits.batch_seconds if self._hurried() else limits.bulk_seconds
+        self.figures.budget_tokens = self._budget.tokens(seconds=seconds)
+
     def _measure(self, items: Sequence[_Item], started: float, seconds: float) -> None:
         now = self.figures
         tokens = sum(item.tokens for item in items)
@@ -233,10 +254,13 @@ class Lane:
         now.tokens_total += tokens
         now.padded_tokens_total += computed
         now.busy_seconds_total += seconds
-        now.wait_seconds_total += sum(started - item.since for item in items)
-        self._on_batch(figures.Inference(len(items), tokens, computed, seconds))
-        if seconds > self._limits.batch_seconds and computed > _BUDGET_FLOOR_TOKENS:
-            affordable = int(computed * self._limits.batch_seconds / seconds)
-            now.budget_tokens = max(_BUDGET_FLOOR_TOKENS, min(now.budget_tokens, affordable))
-        elif seconds < self._limits.batch_seconds / 2 and 2 * computed > now.budget_tokens:
-            now.budget_tokens = min(self._ceiling, now.budget_tokens * 2)
+        waits = [started - item.since for item in items]
+        now.wait_seconds_total += sum(waits)
+        self._budget.observe(computed, seconds)
+        self._show_budget()
+        work = figures.operations(self._embedder.spec.architecture, [item.tokens for item in items])
+        self._on_batch(figures.Inference(self._kind, len(items), tokens, computed, seconds, max(waits), work))
+
+
+def _sorted(items: list[_Item]) -> list[_Item]:
+    return sorted(items, key=lambda item: -item.tokens)

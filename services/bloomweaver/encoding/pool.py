@@ -23,7 +23,18 @@ class OnBatch(Protocol):
     """Is told what was computed, after each inference."""
 
     def __call__(
-        self, model: str, device: str, /, *, chunks: int, tokens: int, padded: int, seconds: float
+        self,
+        model: str,
+        device: str,
+        lane: str,
+        /,
+        *,
+        chunks: int,
+        tokens: int,
+        padded: int,
+        seconds: float,
+        wait_seconds: float,
+        peak_ratio: float | None,
     ) -> None: ...
 
 
@@ -49,6 +60,7 @@ class ModelPool:
         self._stack = contextlib.AsyncExitStack()
         self._loading = asyncio.Lock()
         self._by_name: dict[str, Loaded] = {}
+        self._peaks: dict[str, asyncio.Task[float | None]] = {}
         self.batchers: dict[str, batcher.Batcher] = {}
         self.on_loaded: Callable[[Loaded], None] = lambda loaded: None
 
@@ -56,6 +68,7 @@ class ModelPool:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await asyncio.gather(*self._peaks.values(), return_exceptions=True)
         await self._stack.aclose()
 
     def loaded(self) -> dict[str, Loaded]:
@@ -86,11 +99,28 @@ class ModelPool:
         self._on_batch(
             model,
             "cpu",
+            str(inference.kind),
             chunks=inference.passages,
             tokens=inference.tokens,
             padded=inference.padded,
             seconds=inference.seconds,
+            wait_seconds=inference.wait_seconds,
+            peak_ratio=self._peak_ratio(model, inference),
         )
+
+    def _peak_ratio(self, model: str, inference: figures.Inference) -> float | None:
+        """Once the peak is known. It is measured after the first documents: a cold start does not wait for it."""
+        if inference.kind is not models.Kind.DOCUMENT or not inference.seconds or model not in self._by_name:
+            return None
+        measuring = self._peaks.get(model)
+        if measuring is None:
+            embedder = self._by_name[model].batcher.embedder
+            if isinstance(embedder, embedders.SelfMeasuring):
+                self._peaks[model] = asyncio.create_task(embedder.peak_operations_per_second(), name="peak")
+            return None
+        if not measuring.done() or measuring.exception() is not None or not (peak := measuring.result()):
+            return None
+        return inference.operations / inference.seconds / peak
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,4 +80,16 @@ class Embedder(Protocol):
 
     async def aclose(self) -> None:
         """Ends the adapter's threads and frees the model; later calls are an error."""
+        ...
+
+
+@runtime_checkable
+class SelfMeasuring(Protocol):
+    """An embedder that computes on this machine and can tell how fast the machine is."""
+
+    async def peak_operations_per_second(self) -> float | None:
+        """What its runtime reaches at best here, in the arithmetic of documents; None if it cannot tell.
+
+        A matrix multiplication of the model's own shape, nothing around it: some 50 ms on the lane of documents.
+        """
         ...

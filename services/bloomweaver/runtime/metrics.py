@@ -143,13 +143,29 @@ class Metrics:
 
     # Embedding
 
-    def observe_batch(self, model: str, device: str, *, chunks: int, tokens: int, padded: int, seconds: float) -> None:
-        """One inference: its real tokens, and those that padding made of them."""
-        self._embed_tokens.labels(model, device).inc(tokens)
+    def observe_batch(
+        self,
+        model: str,
+        device: str,
+        lane: str,
+        *,
+        chunks: int,
+        tokens: int,
+        padded: int,
+        seconds: float,
+        wait_seconds: float,
+        peak_ratio: float | None = None,
+    ) -> None:
+        """One inference: its real tokens, those that padding made of them, and how long its oldest passage waited."""
+        self._embed_tokens.labels(model, device, lane).inc(tokens)
+        self._embed_padding.labels(model, lane).inc(padded - tokens)
         self._embed_chunks.labels(model, "miss").inc(chunks)
-        self._embed_inference.labels(model).observe(seconds)
-        self._embed_batch.labels(model).observe(chunks)
-        self._embed_fill.labels(model).observe(tokens / padded if padded else 1.0)
+        self._embed_inference.labels(model, lane).observe(seconds)
+        self._embed_batch.labels(model, lane).observe(chunks)
+        self._embed_fill.labels(model, lane).observe(tokens / padded if padded else 1.0)
+        self._embed_wait.labels(model, lane).observe(wait_seconds)
+        if peak_ratio is not None:
+            self._embed_peak.labels(model, lane).set(peak_ratio)
 
     def count_reused_chunks(self, model: str, chunks: int) -> None:
         """Chunks whose vectors were there already."""
@@ -237,16 +253,27 @@ class Metrics:
         self._reindex = self._gauge("reindex_documents", "Documents of the running re-indexes.", "state")
 
     def _make_embedding(self) -> None:
-        self._embed_tokens = self._counter("embed_tokens_total", "Tokens embedded, without padding.", "model", "device")
+        self._embed_tokens = self._counter(
+            "embed_tokens_total", "Tokens embedded, without padding.", "model", "device", "lane"
+        )
+        self._embed_padding = self._counter(
+            "embed_padding_tokens_total", "Tokens computed for nothing: padding.", "model", "lane"
+        )
         self._embed_chunks = self._counter(
             "embed_chunks_total", "Chunks embedded (miss) or reused (hit).", "model", "cache"
         )
-        self._embed_inference = self._histogram("embed_inference_seconds", "Time of one inference.", "model")
+        self._embed_inference = self._histogram("embed_inference_seconds", "Time of one inference.", "model", "lane")
         self._embed_batch = self._histogram(
-            "embed_batch_chunks", "Chunks per inference.", "model", buckets=_BATCH_BUCKETS
+            "embed_batch_chunks", "Chunks per inference.", "model", "lane", buckets=_BATCH_BUCKETS
         )
         self._embed_fill = self._histogram(
-            "embed_batch_fill_ratio", "Real tokens of padded tokens.", "model", buckets=_RATIO_BUCKETS
+            "embed_batch_fill_ratio", "Real tokens of padded tokens.", "model", "lane", buckets=_RATIO_BUCKETS
+        )
+        self._embed_wait = self._histogram(
+            "embed_wait_seconds", "Wait of a batch's oldest passage for its inference.", "model", "lane"
+        )
+        self._embed_peak = self._gauge(
+            "embed_peak_ratio", "Speed beside the runtime's bare matrix multiplication.", "model", "lane"
         )
         self._saturation = self._gauge("embedder_saturation_ratio", "Busy time of an embedder.", "model")
 

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
 from bloomweaver.domain import errors, models
 from bloomweaver.domain.reasons import Reason
 from bloomweaver.encoding import batcher
@@ -100,10 +102,19 @@ class EmbeddingService:
         except errors.Refusal as refusal:
             raise errors.Refusal(refusal.reason, refusal.detail, pointers=(("/model", refusal.detail),)) from None
         spec = encoder.embedder.spec
-        if dimension not in (None, spec.dimension):
-            detail = f"{model} has vectors of {spec.dimension} dimensions and no others"
+        if dimension not in (None, spec.dimension, *spec.shorter):
+            others = f"or {', '.join(map(str, sorted(spec.shorter)))}" if spec.shorter else "and no others"
+            detail = f"{model} has vectors of {spec.dimension} dimensions {others}"
             raise errors.Refusal(Reason.INVALID_REQUEST, f"{detail}.", pointers=(("/dimensions", detail),))
-        encoded = await self._encode(encoder, inputs, spec, kind=kind, owner=owner)
+        try:
+            encoded = await self._encode(encoder, inputs, spec, kind=kind, owner=owner)
+        except errors.TransientError as error:
+            if error.reason is not Reason.OVERLOADED:
+                raise
+            # For OpenAI's clients this is 429, which they wait for and try again.
+            raise errors.TransientError(
+                Reason.RATE_LIMITED, error.detail, retry_after_seconds=error.retry_after_seconds
+            ) from error
         failed = sorted(encoded.failures.items())
         if failed:
             index, error = failed[0]
@@ -116,7 +127,7 @@ class EmbeddingService:
             raise errors.Refusal(
                 Reason.TEXT_TOO_LONG, f"An input is {detail}.", pointers=((f"/input/{index}", detail),)
             )
-        return Embedded(encoded.vectors, sum(encoded.tokens))
+        return Embedded(_shortened(encoded.vectors, dimension or spec.dimension, spec), sum(encoded.tokens))
 
     async def _encode(
         self, encoder: batcher.Batcher, inputs: Inputs, spec: models.ModelSpec, *, kind: models.Kind, owner: str
@@ -133,3 +144,14 @@ class EmbeddingService:
                 raise errors.Refusal(Reason.INVALID_REQUEST, f"{detail}.", pointers=((f"/input/{index}", detail),))
             passages.append(embedders.Passage("", array("I", ids)))
         return await encoder.encode(passages, kind=kind, owner=owner, wait=False)
+
+
+def _shortened(vectors: embedders.Vectors, dimension: int, spec: models.ModelSpec) -> embedders.Vectors:
+    """The first so many numbers, of unit norm again."""
+    if dimension == spec.dimension:
+        return vectors
+    cut = vectors[:, :dimension]
+    if not spec.normalize:
+        return cut
+    norms = np.linalg.norm(cut, axis=1, keepdims=True)
+    return np.asarray(cut / np.where(norms > 0, norms, 1), np.float32)

@@ -66,7 +66,9 @@ class EmbeddingsBody(bodies.Body):
     # Read by `embeddings.inputs_of`: a union would point at its own branches instead of at what is wrong.
     input: Annotated[object, pydantic.WithJsonSchema(_INPUT)]
     encoding_format: Literal["float", "base64"] = "float"
-    dimensions: int | None = pydantic.Field(default=None, ge=1, description="The model's own, where it is given.")
+    dimensions: int | None = pydantic.Field(
+        default=None, ge=1, description="The model's own, or a shorter one that it allows."
+    )
     input_type: Literal["document", "query"] = "document"
     user: str | None = pydantic.Field(default=None, description="Read and left alone: OpenAI's clients may send it.")
 

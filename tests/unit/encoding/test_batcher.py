@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import threading
 from array import array
 
 import numpy as np
@@ -85,6 +86,28 @@ async def test_one_text_that_fails_does_not_fail_its_neighbours():
     assert {index: error.detail for index, error in encoded.failures.items()} == {1: "it broke", 4: "it broke"}
     assert np.isnan(encoded.vectors[[1, 4]]).all()
     assert np.isfinite(encoded.vectors[[0, 2, 3]]).all()
+
+
+async def test_a_text_of_megabytes_does_not_hold_up_the_loop():
+    class Counted(memory.WordTokenizer):
+        def encode(self, texts):
+            threads.add(threading.current_thread())
+            return super().encode(texts)
+
+    threads: set[threading.Thread] = set()
+    embedder = fake()
+    embedder.tokenizer = Counted()
+    async with batcher.Batcher(embedder) as encoder:
+        encoded = await encoder.encode_texts(["word " * 1_000_000], kind=DOCUMENT)
+    assert encoded.failures[0].reason is reasons.Reason.TEXT_TOO_LONG
+    assert threads.isdisjoint({threading.current_thread()})
+
+
+async def test_ten_thousand_texts_in_one_call_are_all_embedded():
+    async with batcher.Batcher(fake()) as encoder:
+        encoded = await encoder.encode_texts([f"text {number}" for number in range(10_000)], kind=DOCUMENT)
+    assert not encoded.failures
+    assert np.isfinite(encoded.vectors).all()
 
 
 async def test_a_row_that_is_not_finite_fails_alone():
@@ -219,7 +242,7 @@ async def test_callers_wait_while_the_queue_is_full():
 async def test_what_waits_is_bounded_in_bytes():
     embedder = Gated(max_tokens=4096)
     async with batcher.Batcher(embedder, limits=batcher.Limits(waiting_bytes=20_000)) as encoder:
-        call = asyncio.create_task(encoder.encode_texts(["word " * 1000] * 10, kind=DOCUMENT))
+        call = asyncio.create_task(encoder.encode_texts(["word " * 1000] * 6, kind=DOCUMENT))
         await settled()
         assert encoder.figures()[DOCUMENT].waiting_passages == 3
         embedder.gate.set()
@@ -282,22 +305,46 @@ async def test_an_embedder_with_a_defect_fails_the_call_instead_of_hanging_it():
             await encoder.encode_texts(["text"], kind=DOCUMENT)
 
 
-async def test_the_budget_follows_the_speed_of_the_machine():
-    class Slow(memory.MemoryEmbedder):
-        async def embed(self, passages, kind):
-            # Time passes only on the loop's clock.
-            clock.offset += 0.0002 * 16 * len(passages)
-            return await super().embed(passages, kind)
+class Slow(memory.MemoryEmbedder):
+    """Takes its time on the clock alone: 0.2 ms for a padded token."""
 
+    def __init__(self, clock) -> None:
+        super().__init__(memory.spec_of())
+        self._clock = clock
+
+    async def embed(self, passages, kind):
+        self._clock.offset += 0.0002 * 16 * len(passages)
+        return await super().embed(passages, kind)
+
+
+async def test_batches_take_no_longer_than_they_may():
     clock = _Clock(asyncio.get_running_loop())
     try:
-        async with batcher.Batcher(Slow(memory.spec_of()), limits=batcher.Limits(batch_seconds=0.1)) as encoder:
-            await encoder.encode_texts(["word"] * 200, kind=DOCUMENT)
+        async with batcher.Batcher(Slow(clock), limits=batcher.Limits(bulk_seconds=0.1)) as encoder:
+            await encoder.encode_texts(["word"] * 400, kind=DOCUMENT)
             figures = encoder.figures()[DOCUMENT]
     finally:
         clock.restore()
     assert 400 <= figures.budget_tokens <= 520
     assert figures.tokens_per_second > 0
+
+
+async def test_batches_are_short_while_queries_come():
+    clock = _Clock(asyncio.get_running_loop())
+    limits = batcher.Limits(batch_seconds=0.06, bulk_seconds=1.0)
+    try:
+        async with batcher.Batcher(Slow(clock), limits=limits) as encoder:
+            await encoder.encode_texts(["word"] * 400, kind=DOCUMENT)
+            alone = encoder.figures()[DOCUMENT].budget_tokens
+            await encoder.encode_texts(["a query"], kind=QUERY)
+            await encoder.encode_texts(["word"] * 400, kind=DOCUMENT)
+            beside = encoder.figures()[DOCUMENT].budget_tokens
+            clock.offset += 60
+            await encoder.encode_texts(["word"] * 400, kind=DOCUMENT)
+            after = encoder.figures()[DOCUMENT].budget_tokens
+    finally:
+        clock.restore()
+    assert beside <= 0.06 / 0.0002 < alone <= after
 
 
 class _Clock:

@@ -52,7 +52,9 @@ def test_every_call_moves_its_metric(made, collector):
     made.set_oldest_pending({"handbook": 3.0})
     made.observe_search("total", seconds=0.01)
     made.count_search(retries=1, dropped_hits=2)
-    made.observe_batch("m", "cpu", chunks=4, tokens=80, padded=100, seconds=0.02)
+    made.observe_batch(
+        "m", "cpu", "document", chunks=4, tokens=80, padded=100, seconds=0.02, wait_seconds=0.3, peak_ratio=0.5
+    )
     made.count_reused_chunks("m", 5)
     made.set_saturation("m", 0.5)
     made.observe_store("sqlite", "query", outcome="ok", seconds=0.003)

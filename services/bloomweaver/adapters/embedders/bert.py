@@ -17,6 +17,7 @@ from bloomweaver.domain import errors, models, reasons
 NodeT = TypeVar("NodeT")
 
 FAMILY = "bert"
+INPUTS = frozenset({"ids", "bias", "positions"})
 MASKED = -1e9
 """Added to the scores of padding: far below any score, and finite in bf16."""
 

@@ -7,7 +7,8 @@ happens here, and pooling on a CPU, in fp32 whatever the runtime computes in: ve
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
 from typing import Protocol
 
@@ -22,6 +23,9 @@ LENGTH_STEP = 16
 """Lengths are rounded up to this: fewer shapes, so fewer kernels to make, for 7 % less padding than it costs."""
 _CALL_TOKENS = 16_384
 """One call into the runtime never holds more padded tokens: a bound on its memory, not a tuning knob."""
+_PEAK_ROUNDS = 5
+PEAK_ROWS = 1024
+"""Tokens of the matrix that the peak is measured with: a good batch."""
 _POOLED = 2  # dimensions of an output that the runtime pooled on its device
 
 Output = NDArray[np.float32]
@@ -36,6 +40,10 @@ class Runner(Protocol):
         Valid until this kind's next call.
         MemoryError when memory ran out, RetryableError when the runtime failed.
         """
+        ...
+
+    def peak(self) -> float | None:
+        """Multiplications and additions a second of a bare matrix multiplication; called like `run` for documents."""
         ...
 
     def close(self) -> None: ...
@@ -60,6 +68,10 @@ class LocalEmbedder:
             return np.empty((0, self.spec.dimension), np.float32)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads[kind], self._embed, passages, kind)
+
+    async def peak_operations_per_second(self) -> float | None:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads[models.Kind.DOCUMENT], self._runner.peak)
 
     async def aclose(self) -> None:
         for thread in self._threads.values():
@@ -135,3 +147,14 @@ def _parts(framed: Sequence[Sequence[int]], max_tokens: int) -> Iterator[Sequenc
             yield framed[start:end]
             start, longest = end, padded_length(len(tokens), max_tokens)
     yield framed[start:]
+
+
+def fastest(multiply: Callable[[], object], operations: float) -> float:
+    """Operations a second of the best of a few rounds, the first one, which warms up, left out."""
+    multiply()
+    took = []
+    for _ in range(_PEAK_ROUNDS):
+        began = time.perf_counter()
+        multiply()
+        took.append(time.perf_counter() - began)
+    return operations / min(took)

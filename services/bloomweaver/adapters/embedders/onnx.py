@@ -36,12 +36,9 @@ class OnnxRunner:
     """Reads model.safetensors of the BERT family itself, and model.onnx of any other."""
 
     def __init__(self, artefact: Path, spec: models.ModelSpec, *, threads: int) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = _ERRORS_ONLY
-        # Idle threads sleep: other services share these cores.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._threads = threads
+        self._shape = spec.architecture
+        options = self._options()
         try:
             if artefact.suffix == ".safetensors" and spec.architecture is not None:
                 self._session = _from_weights(artefact, spec.architecture, options)
@@ -63,8 +60,26 @@ class OnnxRunner:
             raise errors.RetryableError(reasons.Reason.EMBEDDING_FAILED, f"ONNX Runtime: {error}") from error
         return hidden
 
+    def peak(self) -> float | None:
+        hidden, wide = (self._shape.hidden, self._shape.intermediate) if self._shape else (384, 1536)
+        graph, matrix = onnx_graph.multiplication(local.PEAK_ROWS, hidden, wide)
+        options = self._options()
+        options.add_external_initializers(["matrix"], [onnxruntime.OrtValue.ortvalue_from_numpy(matrix)])
+        session = onnxruntime.InferenceSession(graph, options, ["CPUExecutionProvider"])
+        rows = np.ones((local.PEAK_ROWS, hidden), np.float32)
+        return local.fastest(lambda: session.run(None, {"x": rows}), 2.0 * local.PEAK_ROWS * hidden * wide)
+
     def close(self) -> None:
         del self._session
+
+    def _options(self) -> onnxruntime.SessionOptions:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = _ERRORS_ONLY
+        # Idle threads sleep: other services share these cores.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        return options
 
     def _feed(self, ids: NDArray[np.int32], mask: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
         return local.feed_by_name(self._names, ids, mask) if self._names else dict(bert.feed(ids, mask))

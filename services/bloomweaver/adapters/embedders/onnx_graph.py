@@ -43,6 +43,23 @@ def model(tensors: weights.Weights, shape: models.Architecture) -> tuple[bytes, 
     return _number(1, _IR_VERSION) + opset + _field(7, graph), ops.large
 
 
+def multiplication(rows: int, inner: int, columns: int) -> tuple[bytes, weights.Array]:
+    """One matrix multiplication of `x` with the initializer `matrix`, to measure a machine with."""
+    ops, matrix = _Ops(columns), np.full((inner, columns), 0.5, np.float32)
+    product = ops.multiply("product", "x", "matrix")
+    graph = b"".join(
+        [
+            *(_field(1, node) for node in ops.nodes),
+            _field(2, b"multiplication"),
+            _field(5, _external("matrix", matrix)),
+            _field(11, _value("x", _FLOAT, (rows, inner))),
+            _field(12, _value(product, _FLOAT, (rows, columns))),
+        ]
+    )
+    opset = _field(8, _field(1, b"") + _number(2, _OPSET))
+    return _number(1, _IR_VERSION) + opset + _field(7, graph), matrix
+
+
 class _Ops:
     """Nodes are the names of their outputs."""
 
@@ -59,8 +76,11 @@ class _Ops:
     def linear(self, name: str, x: str, weight: weights.Array, bias: weights.Array) -> str:
         # MatMul's packed kernel wants (in, out); the copy lives only until the session has packed it.
         turned = self._large(f"{name}.weight", np.ascontiguousarray(weight.T))
-        product = self._node("MatMul", f"{name}.product", [x, turned])
+        product = self.multiply(f"{name}.product", x, turned)
         return self._node("Add", name, [product, self._large(f"{name}.bias", bias)])
+
+    def multiply(self, name: str, a: str, b: str) -> str:
+        return self._node("MatMul", name, [a, b])
 
     def layer_norm(self, name: str, x: str, weight: weights.Array, bias: weights.Array, epsilon: float) -> str:
         inputs = [x, self._large(f"{name}.weight", weight), self._large(f"{name}.bias", bias)]

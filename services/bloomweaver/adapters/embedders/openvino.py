@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from bloomweaver.adapters.embedders import bert, local, weights
@@ -29,54 +30,85 @@ except ImportError as error:
 
 
 class OpenVinoRunner:
-    """Reads model.safetensors of the BERT family itself, and model.onnx or openvino_model.xml of any other."""
+    """Reads model.safetensors of the BERT family itself, and model.onnx or openvino_model.xml of any other.
 
-    def __init__(self, artefact: Path, spec: models.ModelSpec, *, threads: int) -> None:
-        core = ov.Core()
-        tensors = weights.Weights(artefact) if artefact.suffix == ".safetensors" else None
-        try:
-            if tensors is not None and spec.architecture is not None:
-                network = openvino_graph.model(tensors, spec.architecture)
-            else:
-                network = core.read_model(artefact)
-            self._inputs = (
-                set()
-                if tensors is not None
-                else local.known_inputs([next(iter(port.names)) for port in network.inputs])
-            )
-            compiled = core.compile_model(network, "CPU", _settings(core, threads))
-        except (RuntimeError, ValueError) as error:
-            raise _unusable(artefact, str(error)) from error
-        self._output = _hidden_output(compiled, artefact, spec.dimension)
-        self._requests = {kind: compiled.create_infer_request() for kind in models.Kind}
-        if tensors is not None:
-            tensors.release()
+    quantised: a graph in integers, for documents alone: queries stay exact, which gives back nearly all that integers
+    lose in ranking. arithmetic: `bf16` or `fp32`; None for the quicker one that the processor has.
+    """
+
+    def __init__(
+        self,
+        artefact: Path,
+        spec: models.ModelSpec,
+        *,
+        threads: int,
+        arithmetic: str | None = None,
+        quantised: Path | None = None,
+    ) -> None:
+        self._core = ov.Core()
+        self._shape = spec.architecture
+        self._settings = _settings(self._core, threads, arithmetic)
+        exact = _Network(self._core, artefact, spec, self._settings)
+        self._integers = quantised is not None
+        documents = exact if quantised is None else _Network(self._core, quantised, spec, self._settings)
+        networks = {models.Kind.DOCUMENT: documents, models.Kind.QUERY: exact}
+        self._lanes = {kind: (network, network.compiled.create_infer_request()) for kind, network in networks.items()}
 
     def run(self, ids: NDArray[np.int32], mask: NDArray[np.float32], kind: models.Kind) -> local.Output:
-        request = self._requests[kind]
+        network, request = self._lanes[kind]
         try:
-            request.infer(self._feed(ids, mask), share_inputs=True)
+            request.infer(network.feed(ids, mask), share_inputs=True)
         except RuntimeError as error:
             if "alloc" in str(error).lower():
                 raise MemoryError(str(error)) from error
             raise errors.RetryableError(reasons.Reason.EMBEDDING_FAILED, f"OpenVINO: {error}") from error
-        hidden: local.Output = request.get_output_tensor(self._output).data
+        hidden: local.Output = request.get_output_tensor(network.output).data
         return hidden
 
+    def peak(self) -> float | None:
+        hidden, wide = (self._shape.hidden, self._shape.intermediate) if self._shape else (384, 1536)
+        graph = openvino_graph.multiplication(local.PEAK_ROWS, hidden, wide, integers=self._integers)
+        request = self._core.compile_model(graph, "CPU", self._settings).create_infer_request()
+        rows = np.ones((local.PEAK_ROWS, hidden), np.float32)
+        return local.fastest(lambda: request.infer([rows], share_inputs=True), 2.0 * local.PEAK_ROWS * hidden * wide)
+
     def close(self) -> None:
-        self._requests.clear()
-
-    def _feed(self, ids: NDArray[np.int32], mask: NDArray[np.float32]) -> Any:
-        if self._inputs:
-            return local.feed_by_name(self._inputs, ids, mask)
-        fed = bert.feed(ids, mask)
-        return [fed["ids"], fed["bias"], fed["positions"]]
+        self._lanes.clear()
 
 
-def _settings(core: ov.Core, threads: int) -> dict[str, Any]:
-    native = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+class _Network:
+    """One graph, compiled, and how it is fed."""
+
+    def __init__(self, core: ov.Core, artefact: Path, spec: models.ModelSpec, settings: dict[str, Any]) -> None:
+        tensors = weights.Weights(artefact) if artefact.suffix == ".safetensors" else None
+        try:
+            if tensors is not None and spec.architecture is not None:
+                graph = openvino_graph.model(tensors, spec.architecture)
+            else:
+                graph = core.read_model(artefact)
+            names = {next(iter(port.names), "") for port in graph.inputs}
+            # None: the graph is our own, or was made from it.
+            self._names = None if tensors is not None or names == bert.INPUTS else local.known_inputs(sorted(names))
+            self.compiled = core.compile_model(graph, "CPU", settings)
+        except (RuntimeError, ValueError) as error:
+            raise _unusable(artefact, str(error)) from error
+        self.output = _hidden_output(self.compiled, artefact, spec.dimension)
+        if tensors is not None:
+            tensors.release()
+
+    def feed(self, ids: NDArray[np.int32], mask: NDArray[np.float32]) -> Any:
+        """The inputs, padded."""
+        if self._names is not None:
+            return local.feed_by_name(self._names, ids, mask)
+        return bert.feed(ids, mask)
+
+
+def _settings(core: ov.Core, threads: int, arithmetic: str | None) -> dict[str, Any]:
+    native = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if not native and arithmetic != "fp32":
+        structlog.get_logger("models").info("computes_in_fp32", why="this processor does not multiply bf16 natively")
     return {
-        "INFERENCE_PRECISION_HINT": "bf16" if "BF16" in native else "f32",
+        "INFERENCE_PRECISION_HINT": "bf16" if native and arithmetic != "fp32" else "f32",
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": "1",
         "INFERENCE_NUM_THREADS": threads,

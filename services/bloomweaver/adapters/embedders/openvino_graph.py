@@ -11,11 +11,47 @@ from openvino import opset13
 from bloomweaver.adapters.embedders import bert, weights
 from bloomweaver.domain import models
 
+_LEVELS = 256
+_PASSING = frozenset({"Multiply", "Subtract", "Convert", "Reshape", "Transpose", "Squeeze", "Unsqueeze"})
+
 
 def model(tensors: weights.Weights, shape: models.Architecture) -> ov.Model:
     """Inputs: ids (batch, length), bias (batch, 1, 1, length), positions (length). Output: the last hidden state."""
     ops = _Ops()
-    return ov.Model([bert.build(ops, tensors, shape)], [ops.ids, ops.bias, ops.positions], "bert")
+    graph = ov.Model([bert.build(ops, tensors, shape)], [ops.ids, ops.bias, ops.positions], "bert")
+    for port in graph.inputs:
+        port.get_tensor().set_names({port.get_node().get_friendly_name()})
+    return graph
+
+
+def multiplication(rows: int, inner: int, columns: int, *, integers: bool) -> ov.Model:
+    """One matrix multiplication and nothing else, to measure a machine with."""
+    x = opset13.parameter([rows, inner], np.float32, name="x")
+    matrix = opset13.constant(np.full((columns, inner), 0.5, np.float32))
+    left, right = (_eight_bits(x), _eight_bits(matrix)) if integers else (x, matrix)
+    return ov.Model([opset13.matmul(left, right, transpose_a=False, transpose_b=True)], [x], "multiplication")
+
+
+def integer_multiplications(graph: ov.Model) -> tuple[int, int]:
+    """How many of a graph's matrix multiplications have integers on both sides, and how many it has."""
+    found = [node for node in graph.get_ordered_ops() if node.get_type_name() == "MatMul"]
+    return sum(_in_integers(node.input_value(0)) and _in_integers(node.input_value(1)) for node in found), len(found)
+
+
+def _in_integers(value: ov.Output) -> bool:
+    """Whether a value is of at most eight bits, but for its scale and shape."""
+    node = value.get_node()
+    kind = node.get_type_name()
+    if kind == "FakeQuantize":
+        return int(node.get_attributes()["levels"]) <= _LEVELS
+    if kind == "Constant":
+        return str(node.get_element_type().get_type_name()) in {"i8", "u8"}
+    return kind in _PASSING and _in_integers(node.input_value(0))
+
+
+def _eight_bits(x: ov.Node) -> ov.Node:
+    low, high = opset13.constant(np.float32(-1)), opset13.constant(np.float32(1))
+    return opset13.fake_quantize(x, low, high, low, high, _LEVELS)
 
 
 def _integers(*values: int) -> ov.Node:

@@ -54,6 +54,17 @@ class TorchRunner:
         vectors: local.Output = pooled
         return vectors
 
+    def peak(self) -> float | None:
+        size = local.PEAK_ROWS
+        square = torch.ones((size, size), dtype=next(self._model.parameters()).dtype, device=self._device)
+
+        def multiply() -> None:
+            torch.matmul(square, square)
+            if self._device == "cuda":
+                torch.cuda.synchronize()
+
+        return local.fastest(multiply, 2.0 * size**3)
+
     def close(self) -> None:
         del self._model
 

@@ -157,3 +157,12 @@ def exported(models_dir, *, width, ids="input_ids"):
     graph += field(12, onnx_graph._value("last_hidden_state", 1, ("batch", "length", width)))
     (directory / "model.onnx").write_bytes(number(1, 9) + field(8, field(1, b"") + number(2, 17)) + field(7, graph))
     return directory
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "onnx"])
+def test_a_runtime_tells_how_fast_the_machine_multiplies(tmp_path, runtime):
+    tiny_models.write(tmp_path / "tiny")
+    embedder = asyncio.run(loading.open_embedder(f"{runtime}://tiny", models_dir=tmp_path, threads=1))
+    assert isinstance(embedder, embedders.SelfMeasuring)
+    assert asyncio.run(embedder.peak_operations_per_second()) > 1e6
+    asyncio.run(embedder.aclose())
