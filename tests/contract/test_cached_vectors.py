@@ -10,7 +10,7 @@ from bloomweaver.testing.contracts import vectors as contract
 
 
 class TestRememberedInThisProcess(contract.VectorsContract):
-    patience_seconds = 5.0
+    patience_seconds = 60.0
 
     @pytest.fixture
     def vectors(self):
@@ -19,11 +19,11 @@ class TestRememberedInThisProcess(contract.VectorsContract):
 
 
 class TestRememberedOnValkey(contract.VectorsContract):
-    patience_seconds = 5.0
+    patience_seconds = 60.0
 
     @pytest.fixture
     async def vectors(self, valkey_server):
-        cache = await valkey.open_cache(f"{valkey_server.url}?tls=off", clock=clock.SystemClock())
+        cache = await valkey.open_cache(f"{valkey_server.url}?tls=off", clock=clock.SystemClock(), call_seconds=60)
         keys = [key async for key in cache._connected().scan_iter(f"bloomweaver/{contract.NAMESPACE}/*")]
         await cache.forget(keys)  # an empty store begins to count anew
         yield cached.CachedVectors(memory.MemoryVectors(), cache, candidates_seconds=0.1)

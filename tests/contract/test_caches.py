@@ -1,7 +1,7 @@
 """The caches, and that nobody misses the one on a server when it is gone."""
 
 import asyncio
-import time
+import contextlib
 import urllib.parse
 
 import pytest
@@ -13,6 +13,11 @@ from bloomweaver.domain.reasons import Reason
 from bloomweaver.testing import clocks
 from bloomweaver.testing.contracts import caches as contract
 from tests.support.servers import catalog, processes
+
+
+def open_patiently(server, time):
+    """A tenth of a second is little for a busy machine, where it is not what is asked."""
+    return valkey.open_cache(f"{server.url}?tls=off", clock=time, call_seconds=60)
 
 
 class TestMemory(contract.CachesContract):
@@ -42,7 +47,7 @@ class TestMemory(contract.CachesContract):
 class TestValkey(contract.CachesContract):
     @pytest.fixture
     async def cache(self, valkey_server):
-        opened = await valkey.open_cache(f"{valkey_server.url}?tls=off", clock=clock.SystemClock())
+        opened = await open_patiently(valkey_server, clock.SystemClock())
         yield opened
         await opened.aclose()
 
@@ -51,46 +56,54 @@ class TestValkey(contract.CachesContract):
         return asyncio.sleep  # a server's clock cannot be moved
 
 
-async def test_a_server_that_is_killed_costs_moments_and_comes_back(caplog):
-    time_ = clocks.ManualClock()
+async def test_a_server_that_is_gone_is_not_asked_for_a_while_and_then_comes_back():
+    time = clocks.ManualClock()
     port = processes.free_port()
     try:
         with catalog.module("valkey").running(port=port) as server:
-            cache = await valkey.open_cache(f"{server.url}?tls=off", clock=time_)
+            cache = await open_patiently(server, time)
             await cache.put({"name": b"1"}, seconds=60)
             assert await cache.get(["name"]) == [b"1"]
     except processes.Absent as absent:
         pytest.skip(f"not run: {absent}")
-    began = time.monotonic()
-    for _ in range(1000):
-        assert await cache.get(["name", "other"]) == [None, None]
-        await cache.put({"name": b"1"}, seconds=60)
-        await cache.raise_to("number", 1, seconds=60)
-        await cache.forget(["name"])
-    assert time.monotonic() - began < 2
+    assert await cache.get(["name", "other"]) == [None, None]
+    async with listening(port) as connections:
+        for _ in range(100):
+            assert await cache.get(["name", "other"]) == [None, None]
+            await cache.put({"name": b"1"}, seconds=60)
+            await cache.raise_to("number", 1, seconds=60)
+            await cache.forget(["name"])
+    assert connections == []
     with catalog.module("valkey").running(port=port):
         assert await cache.get(["name"]) == [None]
-        time_.advance(valkey.LONGEST_PAUSE_SECONDS)
+        time.advance(valkey.LONGEST_PAUSE_SECONDS)
         await cache.put({"name": b"2"}, seconds=60)
         assert await cache.get(["name"]) == [b"2"]
     await cache.aclose()
 
 
-async def test_a_server_that_hangs_costs_a_tenth_of_a_second_and_then_nothing():
-    time_ = clocks.ManualClock()
+async def test_a_server_that_hangs_costs_a_moment_and_then_nothing():
+    port = processes.free_port()
+    async with listening(port) as connections, asyncio.timeout(60):
+        cache = await valkey.open_cache(f"valkey://127.0.0.1:{port}?tls=off", clock=clocks.ManualClock())
+        for _ in range(100):
+            assert await cache.get(["name"]) == [None]
+        assert len(connections) == 1
+        await cache.aclose()
+
+
+@contextlib.asynccontextmanager
+async def listening(port):
+    """Whoever connects there, and gets no answer."""
+    connections = []
 
     async def hang(reader, writer):
+        connections.append(writer)
         await reader.read()
         writer.close()
 
-    async with await asyncio.start_server(hang, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        cache = await valkey.open_cache(f"valkey://127.0.0.1:{port}?tls=off", clock=time_)
-        for expected in (0.05, 0.0):
-            began = time.monotonic()
-            assert await cache.get(["name"]) == [None]
-            assert expected <= time.monotonic() - began < expected + 1
-        await cache.aclose()
+    async with await asyncio.start_server(hang, "127.0.0.1", port):
+        yield connections
 
 
 async def test_a_password_comes_from_its_file(tmp_path, valkey_server):

@@ -36,7 +36,7 @@ async def vectors(url):
 
 
 class TestOpenSearch(contract.VectorsContract):
-    patience_seconds = 5.0
+    patience_seconds = 60.0
 
     async def test_any_filter_means_what_the_domain_says(self, vectors):
         shapes: list[Any] = [*filter_cases.documents(40), {"z": -0.0}, {"z": 1e300}, {"z": -(2**53)}]

@@ -9,9 +9,11 @@ from bloomweaver.domain import errors
 from bloomweaver.domain.events import Accepted, Outcome
 from bloomweaver.domain.reasons import Reason
 from bloomweaver.testing.contracts import world
-from tests.support import databases
+from tests.support import databases, running
 
 HOLD = "SELECT 1 FROM bloomweaver.document WHERE doc = 'held' FOR UPDATE"
+HELD_UP = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+CUT = HELD_UP.replace("pid", "pg_terminate_backend(pid)")
 
 
 @pytest.fixture
@@ -71,7 +73,8 @@ async def test_a_batch_waits_for_a_row_that_another_process_holds_and_then_goes_
     with psycopg.connect(postgresql_store_url) as other:
         other.execute(HOLD)
         waiting = asyncio.gather(*(w.put("new", name) for name in ("held", "free")))
-        await asyncio.wait([waiting], timeout=0.1)
+        with psycopg.connect(postgresql_store_url, autocommit=True) as watching:
+            await running.eventually(lambda: watching.execute(HELD_UP).fetchall())
         assert not waiting.done()
         other.rollback()
     assert all(await waiting)
@@ -84,9 +87,7 @@ async def test_a_server_that_is_cut_off_is_told_to_all_and_forgotten(w, database
             with other.transaction():
                 other.execute(HOLD)
                 calls = [asyncio.create_task(w.ledger.accept([w.change("new", "held")])) for _ in range(3)]
-                await asyncio.wait(calls, timeout=0.1)
-                cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-                assert len(other.execute(cut).fetchall()) == 1
+                await running.eventually(lambda: other.execute(CUT).fetchall())  # one of them waits for the row
             # What was under way was not committed, so it is simply done again.
             answers = await asyncio.gather(*calls)
             assert all(isinstance(answer, Accepted) for (answer,) in answers)

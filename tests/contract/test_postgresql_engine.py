@@ -14,9 +14,10 @@ from bloomweaver.domain import errors
 from bloomweaver.domain.documents import Ordering
 from bloomweaver.domain.reasons import Reason
 from bloomweaver.testing.contracts import world
-from tests.support import databases
+from tests.support import databases, running
 
 MANY = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> %s"
+HELD_UP = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
 
 
 def opening(url, **options):
@@ -112,10 +113,13 @@ async def test_what_deadlocks_is_done_again(opened):
     async with opened.transaction() as tx:
         await tx.run("INSERT INTO kept VALUES ('a'), ('b')")
 
+    holding: set[str] = set()
+
     def crossing(first, second):
         async def cross(tx):
             await tx.run("UPDATE kept SET word = word || '+' WHERE starts_with(word, %s)", (first,))
-            await asyncio.sleep(0.05)
+            holding.add(first)
+            await running.eventually(lambda: len(holding) == 2)  # each has its own, and now wants the other's
             await tx.run("UPDATE kept SET word = word || '+' WHERE starts_with(word, %s)", (second,))
 
         return cross
@@ -207,6 +211,6 @@ async def test_a_generation_does_not_change_while_rows_are_decided_by_it(postgre
             await loading.shared(tx, [collection.uid])
             moving = asyncio.create_task(registry.build(collection.uid, epoch=1, pipeline=world.B))
             await ledger.snapshot([collection.uid])
-            done, _ = await asyncio.wait([moving], timeout=0.2)
-            assert not done
+            await running.eventually(lambda: made.fetch(HELD_UP))
+            assert not moving.done()
         assert (await moving).generation is not None

@@ -13,7 +13,7 @@ from bloomweaver.domain.reasons import Reason
 from bloomweaver.testing import clocks
 from bloomweaver.testing.contracts import queues as contract
 from bloomweaver.testing.sqs_wire import account, faults, server
-from tests.support import aws
+from tests.support import aws, running
 
 
 @pytest.fixture
@@ -169,14 +169,13 @@ async def test_a_neighbour_with_a_longer_prefix_is_not_seen(queues, url_of, time
 
 async def test_a_hint_that_arrives_for_a_receive_that_was_given_up_comes_back_at_once(double, queues):
     await queues.send("create", contract.hints(1))
-    double.misbehave(faults.Misbehaviour(slow=1.0, slow_seconds=1.0))
+    double.misbehave(faults.Misbehaviour(slow=1.0, slow_seconds=3.0))
     receiving = asyncio.create_task(contract.take(queues, queue="create"))
-    await asyncio.wait([receiving], timeout=0.1)
-    assert double.calls["ReceiveMessage"] == 1
+    await running.eventually(lambda: double.calls["ReceiveMessage"])
     receiving.cancel()
     await asyncio.wait([receiving])
     double.misbehave(faults.Misbehaviour())
-    found = await queues.receive("create", limit=1, visibility_seconds=600, wait_seconds=5)
+    found = await queues.receive("create", limit=1, visibility_seconds=600, wait_seconds=60)
     assert [(delivery.hint, delivery.receives) for delivery in found] == [(contract.hints(1)[0], 2)]
 
 

@@ -12,7 +12,7 @@ import pytest
 from bloomweaver.domain.errors import ConfigurationError, TransientError
 from bloomweaver.domain.reasons import Reason
 from bloomweaver.testing.contracts import world
-from tests.support import databases
+from tests.support import databases, running
 
 WORKER = """
 import asyncio, sys
@@ -45,7 +45,7 @@ async def killed_after(url: str, lines: int) -> list[list[str]]:
         sys.executable, "-c", WORKER, url, stdout=asyncio.subprocess.PIPE, cwd=pathlib.Path(__file__).parents[2]
     )
     assert process.stdout is not None
-    said = [await asyncio.wait_for(process.stdout.readline(), 60) for _ in range(lines)]
+    said = [await asyncio.wait_for(process.stdout.readline(), running.END_SECONDS) for _ in range(lines)]
     process.send_signal(signal.SIGKILL)
     rest = await process.stdout.read()
     await process.wait()
@@ -199,8 +199,8 @@ async def test_the_log_comes_into_the_file_beside_the_commits(tmp_path):
 
     async with databases.opened(f"sqlite:///{tmp_path}/ledger.db", databases.clock()) as database:
         await database.engine.write(fill)
-        for _ in range(2000):
+        for _ in range(10_000):
             if (tmp_path / "ledger.db").stat().st_size > 300_000:
                 return
             await asyncio.sleep(0.01)
-        pytest.fail("20 s after the commit all of it is in the log alone")
+        pytest.fail("long after the commit all of it is in the log alone")

@@ -62,7 +62,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
         "tests",
     ]
     wide = {**os.environ, "COLUMNS": "300"}  # the summary cuts its lines otherwise
-    ended = subprocess.run(command, cwd=root, capture_output=True, check=False, text=True, timeout=60, env=wide)
+    ended = subprocess.run(command, cwd=root, capture_output=True, check=False, text=True, env=wide)
     assert ended.returncode == 1, ended.stdout + ended.stderr
     return ended.stdout, (root / "counts").read_text(encoding="utf-8")
 

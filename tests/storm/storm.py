@@ -18,10 +18,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bloomweaver.adapters import opening
-from bloomweaver.domain import credentials, documents, identity
-from bloomweaver.ports import registry
+from bloomweaver.domain import documents, identity
 from tests.storm import clients, faults, fleet, model, servers
-from tests.support import aws, running
+from tests.support import aws, keys, running
 
 DISK_BYTES = 512 * 1024 * 1024
 VISIBILITY_SECONDS = 5
@@ -172,21 +171,8 @@ class Storm:
 
     async def _prepared(self) -> str:
         """The schema, and a key that may do everything."""
-        key = credentials.new_key(opening.system_nonces().secret)
-        verbs = frozenset(verb.value for verb in credentials.Verb)
         async with self._place.open() as store:
-            await store.database.registry.add_key(
-                registry.StoredKey(
-                    id=key.id,
-                    tenant=identity.TenantId("default"),
-                    name="storm",
-                    hash=key.hash,
-                    verbs=verbs,
-                    collections=("*",),
-                    created_at=0.0,
-                )
-            )
-        return key.secret
+            return await keys.added(store, name="storm")
 
     async def _collections(self, caller: clients.Caller) -> None:
         for one in self._models:

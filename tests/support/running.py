@@ -7,8 +7,10 @@
 Every process is ended by its number, whatever a test does.
 """
 
+import asyncio
 import contextlib
 import http.client
+import inspect
 import json
 import os
 import pathlib
@@ -23,7 +25,9 @@ from typing import Any
 
 MODEL = "mem://?dimension=8"
 SECRET = "5e" * 32
-START_SECONDS = 60.0
+START_SECONDS = 180.0
+END_SECONDS = 120.0
+"""Both end what hangs, on a machine that does ten other things; nothing is measured by them."""
 
 
 @dataclass
@@ -36,7 +40,7 @@ class Service:
 
     def get(self, path: str) -> tuple[int, Any]:
         """Status and body; (0, None) where nobody answers."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=START_SECONDS)
         try:
             connection.request("GET", path)
             answer = connection.getresponse()
@@ -50,7 +54,7 @@ class Service:
     def end(self, number: int = signal.SIGTERM) -> int:
         """Signal it and wait for its end."""
         self.process.send_signal(number)
-        return self.process.wait(timeout=40)
+        return self.process.wait(timeout=END_SECONDS)
 
     def lines(self) -> list[dict[str, Any]]:
         """Its log, which is JSON because no person is in front of it."""
@@ -125,6 +129,16 @@ def until(reached: Callable[[], bool], *, what: pathlib.Path | str = "", seconds
             told = what.read_text() if isinstance(what, pathlib.Path) else what
             raise AssertionError(f"did not happen in {seconds:g} s: {told}")
         time.sleep(0.05)
+
+
+async def eventually(found: Callable[[], Any]) -> Any:
+    """What a function, or its coroutine, gives at last that gives nothing at first. The test's own limit ends it."""
+    while True:
+        given = found()
+        given = await given if inspect.isawaitable(given) else given
+        if given:
+            return given
+        await asyncio.sleep(0.005)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import urllib.parse
 
 import psycopg
@@ -12,7 +13,7 @@ from bloomweaver.adapters.engines.postgresql import engine, migrations
 from bloomweaver.domain import errors
 from bloomweaver.domain.reasons import Reason
 from tests.integration.cli import processes
-from tests.support import pipelines
+from tests.support import pipelines, running
 from tests.support import roles as roles_of_docs
 
 SENDERS = 6
@@ -48,7 +49,7 @@ async def test_what_one_process_takes_in_another_one_works(postgresql_url):
         assert (await one.store.queues.depths()).get(one.change_queue) is None
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 async def test_nothing_acknowledged_is_lost_when_connections_are_cut(postgresql_url, postgresql_server):
     database = urllib.parse.urlsplit(postgresql_url).path[1:]
     async with pipelines.opened(url=postgresql_url) as pipe:
@@ -60,19 +61,21 @@ async def test_nothing_acknowledged_is_lost_when_connections_are_cut(postgresql_
                     await pipe.put(name, f"text of {name}")
                     acknowledged.add(name)
 
+        def enough_acknowledged(number: int) -> bool:
+            return len(acknowledged) >= number
+
         async def cut() -> None:
             # A cut follows progress, not a clock: a slow machine must not be cut off before its first commit each time.
             async with await psycopg.AsyncConnection.connect(postgresql_server.url, autocommit=True) as admin:
                 for enough in range(0, 60, 3):
-                    while len(acknowledged) < enough:
-                        await asyncio.sleep(0.005)
+                    await running.eventually(functools.partial(enough_acknowledged, enough))
                     await admin.execute(THROW_OUT, (database,))
 
         async def send_some(first: int) -> None:
             for number in range(first, 60, SENDERS):
                 await send(f"doc-{number}")
 
-        async with asyncio.timeout(90):
+        async with asyncio.timeout(500):
             await asyncio.gather(cut(), *(send_some(first) for first in range(SENDERS)))
         assert len(acknowledged) == 60
         looks = [await pipe.look(name) for name in sorted(acknowledged)]
@@ -122,7 +125,7 @@ async def test_a_wrong_password_says_so_and_does_not_repeat_it(roles):
     assert "open sesame" not in caught.value.detail
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_server_killed_under_a_push_loses_nothing(tmp_path, postgresql_url, postgresql_server):
     folder = tmp_path / "documents"
     folder.mkdir()

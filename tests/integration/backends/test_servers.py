@@ -10,6 +10,7 @@ import time
 import psycopg
 import pytest
 
+from tests.support import running
 from tests.support.servers import fixtures, postgresql, processes
 
 
@@ -58,7 +59,7 @@ def test_a_server_ends_with_a_run_that_is_killed(tmp_path):
         "from tests.support.servers import postgresql\n"
         "with postgresql.running(durable=False) as server:\n"
         "    print(server.pid, server.env['PGPASSFILE'], flush=True)\n"
-        "    time.sleep(60)\n"
+        "    time.sleep(600)\n"
     )
     env = {**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).parents[3])}
     env.pop(postgresql.GIVEN, None)
@@ -68,7 +69,7 @@ def test_a_server_ends_with_a_run_that_is_killed(tmp_path):
         pid, password_file = run.stdout.readline().split()
         assert alive(int(pid))
         os.kill(run.pid, signal.SIGKILL)
-    give_up = time.monotonic() + 20
+    give_up = time.monotonic() + running.END_SECONDS
     while (alive(int(pid)) or pathlib.Path(password_file).exists()) and time.monotonic() < give_up:
         time.sleep(0.05)
     assert not alive(int(pid))

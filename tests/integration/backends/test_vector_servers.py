@@ -22,7 +22,7 @@ from bloomweaver.testing.pinecone_wire import faults, service, serving
 from bloomweaver.writer import service as writer_service
 from tests.support import pipelines
 
-PATIENCE_SECONDS = 5.0
+PATIENCE_SECONDS = 60.0
 
 
 def wire(**faulty):

@@ -16,7 +16,7 @@ from typing import Any
 
 from tests.support import tiny_models
 
-START_SECONDS = 60.0
+START_SECONDS = 180.0
 PROGRAM = (sys.executable, "-c", "from bloomweaver.cli import main; main.main()")
 
 
@@ -48,7 +48,12 @@ class Deployment:
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
         return subprocess.run(
-            [*PROGRAM, *arguments], env=self.environment, text=True, capture_output=True, check=False, timeout=100
+            [*PROGRAM, *arguments],
+            env=self.environment,
+            text=True,
+            capture_output=True,
+            check=False,
+            timeout=START_SECONDS,
         )
 
     def result(self, *arguments: str) -> Any:
@@ -75,7 +80,7 @@ class Deployment:
             assert process.poll() is None, self.log.read_text()
             with (
                 contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError),
-                urllib.request.urlopen(f"{self.url}/readyz", timeout=2) as answer,
+                urllib.request.urlopen(f"{self.url}/readyz", timeout=START_SECONDS) as answer,
             ):
                 if answer.status == 200:
                     return
@@ -90,7 +95,7 @@ class Deployment:
             f"{self.url}/v1/collections/default/documents/{quoted}/text?version=live",
             headers={"Authorization": f"Bearer {key}"},
         )
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=START_SECONDS) as answer:
             return str(answer.read().decode())
 
 
@@ -102,4 +107,4 @@ def _heed_ctrl_c() -> None:
 def end(process: subprocess.Popen[str], number: int = signal.SIGINT) -> int:
     """Ask a process to end, and wait for it."""
     process.send_signal(number)
-    return process.wait(timeout=30)
+    return process.wait(timeout=START_SECONDS)

@@ -103,7 +103,9 @@ def test_ctrl_c_in_a_push_keeps_what_was_acknowledged(deployment: processes.Depl
     while "fed-49" not in deployment.run("search", "fed words 49", "-n", "100", "--json").stdout:
         assert push.poll() is None
     push.send_signal(signal.SIGINT)
-    push.wait(timeout=30)  # with its input still open: closed, the push would come to its end by itself
+    push.wait(
+        timeout=processes.START_SECONDS
+    )  # with its input still open: closed, the push would come to its end by itself
     out, err = push.communicate()
     assert push.returncode == 130, out + err
     assert "50 are accepted" in err

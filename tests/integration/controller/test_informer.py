@@ -9,7 +9,7 @@ import kmock
 from bloomweaver.controller import access, apply, cache, informer, resources
 
 RESOURCE_INFO = kmock.ResourceInfo
-SECONDS = 20
+SECONDS = 120
 RESOURCE = {
     "apiVersion": resources.API_VERSION,
     "kind": resources.KIND,

@@ -72,7 +72,7 @@ async def on_server(name: str, request: Any, stack: contextlib.AsyncExitStack, t
         return cached.CachedVectors(store, caches.MemoryCache(clock=clock.SystemClock()), candidates_seconds=60)
     if name == "pinecone-valkey":
         server = request.getfixturevalue("valkey_server").url
-        cache = await valkey.open_cache(f"{server}?tls=off", clock=clock.SystemClock())
+        cache = await valkey.open_cache(f"{server}?tls=off", clock=clock.SystemClock(), call_seconds=60)
         stack.push_async_callback(cache.aclose)
         return cached.CachedVectors(store, cache, candidates_seconds=60)
     return store

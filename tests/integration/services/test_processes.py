@@ -1,5 +1,6 @@
 """One service as a process: what it answers, how it starts, waits, refuses and ends."""
 
+import asyncio
 import json
 import os
 import pathlib
@@ -8,12 +9,11 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 
 import pytest
 
-from tests.support import running
+from tests.support import keys, running
 
 NAMES = ("webhook", "embedder", "writer", "search", "reconciler")
 
@@ -72,7 +72,7 @@ def test_every_service_starts_answers_and_ends_as_asked_with_no_more_imported_th
         assert "bloomweaver_build_info" in service.get("/metrics")[1], name
         service.process.send_signal(signal.SIGTERM)
     for name, service in started.items():
-        imported, _ = service.process.communicate(timeout=40)
+        imported, _ = service.process.communicate(timeout=running.END_SECONDS)
         assert service.process.returncode == 0, service.log.read_text()
         assert set(imported.decode().split()) & FOREIGN[name] == set(), name
         assert service.events()[0] == "listening"
@@ -97,13 +97,13 @@ def test_a_port_in_use_is_one_line_and_code_78(services: running.Services):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         service = services.start("writer", f"--port={taken.getsockname()[1]}")
-        assert service.process.wait(timeout=40) == 78
+        assert service.process.wait(timeout=running.END_SECONDS) == 78
     assert [line["reason"] for line in service.lines()] == ["port_in_use"]
 
 
 def test_a_model_that_does_not_exist_is_one_line_and_code_78(services: running.Services):
     service = services.start("embedder", "--model=no-such-model")
-    assert service.process.wait(timeout=40) == 78
+    assert service.process.wait(timeout=running.END_SECONDS) == 78
     assert service.lines()[-1]["event"] == "cannot_run"
     assert "Traceback" not in service.log.read_text()
 
@@ -138,22 +138,23 @@ def test_a_store_that_goes_away_is_named_by_readiness_and_restarts_nobody(
 
 def test_a_part_that_ends_by_itself_ends_the_process_and_is_told(services: running.Services):
     service = services.start("writer", program=BROKEN)
-    assert service.process.wait(timeout=40) == 70
+    assert service.process.wait(timeout=running.END_SECONDS) == 70
     assert "stage_ended" in service.events()
     assert service.lines()[-1]["dead"] is True
 
 
 def test_a_second_signal_ends_it_at_once(services: running.Services, tmp_path: pathlib.Path):
+    secret = asyncio.run(keys.prepared(services.store))
     service = services.start("webhook")
     services.until_ready()
     with socket.create_connection(("127.0.0.1", service.port)) as slow:  # a request that does not end
-        slow.sendall(b"POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
-        time.sleep(0.2)
+        head = ("POST /v1/events HTTP/1.1", "host: x", f"authorization: Bearer {secret}", "content-length: 100",
+                "content-type: application/json", "expect: 100-continue", "", "")  # fmt: skip
+        slow.sendall("\r\n".join(head).encode())
+        assert slow.recv(100).startswith(b"HTTP/1.1 100"), "it waits for the body"
         service.process.send_signal(signal.SIGTERM)
         running.until(lambda: service.get("/readyz")[0] != 200)
-        began = time.monotonic()
-        assert service.end() == 128 + signal.SIGTERM
-    assert time.monotonic() - began < 2
+        assert service.end() == 128 + signal.SIGTERM, "it did not wait for the request, as it does after one signal"
 
 
 def test_a_process_ends_when_who_started_it_is_gone(services: running.Services):
@@ -170,7 +171,7 @@ def test_a_process_ends_when_who_started_it_is_gone(services: running.Services):
         try:
             running.until(lambda: '"started"' in log.read_text(), what=log)
             os.close(write)
-            assert child.wait(timeout=40) == 0
+            assert child.wait(timeout=running.END_SECONDS) == 0
         finally:
             child.kill()
             child.wait()

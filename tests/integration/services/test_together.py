@@ -13,10 +13,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from bloomweaver.adapters import opening
-from bloomweaver.domain import credentials, identity
-from bloomweaver.ports import registry
-from tests.support import running, telemetry
+from tests.support import keys, running, telemetry
 
 DOCUMENTS = 200
 UPDATED = range(80)
@@ -64,7 +61,7 @@ class Together:
         def answered() -> bool:
             try:
                 url = f"http://127.0.0.1:{self.processes[service].port}{path}"
-                answers.append(httpx2.request(method, url, headers=headers, timeout=30, **options))
+                answers.append(httpx2.request(method, url, headers=headers, timeout=running.START_SECONDS, **options))
             except httpx2.TransportError:
                 return False
             return answers[-1].status_code != 503
@@ -101,7 +98,7 @@ def together(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> Iterator
         store = request.getfixturevalue("postgresql_url")
     else:
         store = f"sqlite:///{tmp_path}/ledger.db"
-    secret = asyncio.run(_prepared(store))
+    secret = asyncio.run(keys.prepared(store))
     with telemetry.receiving() as spans:
         extra = {
             "BLOOMWEAVER_VISIBILITY_SECONDS": "3",
@@ -118,25 +115,7 @@ def together(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> Iterator
             yield made
 
 
-async def _prepared(store: str) -> str:
-    """The schema, and a key that may do everything."""
-    nonces = opening.system_nonces()
-    key = credentials.new_key(nonces.secret)
-    async with opening.open_store(opening.profile(store), clock=opening.system_clock(), nonces=nonces) as opened:
-        stored = registry.StoredKey(
-            id=key.id,
-            tenant=identity.TenantId("default"),
-            name="test",
-            hash=key.hash,
-            verbs=frozenset(verb.value for verb in credentials.Verb),
-            collections=("*",),
-            created_at=0.0,
-        )
-        await opened.database.registry.add_key(stored)
-    return key.secret
-
-
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_every_process_is_killed_once_and_what_is_left_is_what_was_sent(together: Together):
     for number, label in enumerate(list(together.processes)):
         share = DOCUMENTS // len(together.processes)
@@ -145,7 +124,7 @@ def test_every_process_is_killed_once_and_what_is_left_is_what_was_sent(together
         together.kill_and_start_again(label)
     together.send("update", UPDATED)
     together.send("delete", DELETED)
-    running.until(together.settled, what="documents still wait", seconds=150)
+    running.until(together.settled, what="documents still wait", seconds=400)
 
     audit = together.call("reconciler", "POST", "/v1/audit", json={})
     assert audit["clean"], audit
@@ -183,7 +162,7 @@ def _one_trace(together: Together) -> list[telemetry.Span]:
         names = {span.name for span in together.spans.of_trace(trace)}
         return wanted <= names and any(name.startswith("PUT /v1/collections/{") for name in names)
 
-    running.until(complete, what=f"a whole trace, with {sorted(wanted)}", seconds=20)
+    running.until(complete, what=f"a whole trace, with {sorted(wanted)}")
     return together.spans.of_trace(trace)
 
 

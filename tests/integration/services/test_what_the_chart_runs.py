@@ -17,10 +17,9 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from tests.support import charts
+from tests.support import charts, running
 from tests.support.servers import fixtures, postgresql, processes
 
-READY_SECONDS = 100.0
 STORE = "bloomweaver-postgresql:5432/bloomweaver"
 PROGRAMS = pathlib.Path(sys.executable).parent
 
@@ -66,11 +65,12 @@ class Pods:
 
     def unready(self, path: str) -> set[str]:
         """Those whose readiness probe does not succeed within the time."""
-        waiting, until = set(self.ports), time.monotonic() + READY_SECONDS
+        waiting, until = set(self.ports), time.monotonic() + running.START_SECONDS
         while waiting and time.monotonic() < until:
             for name in sorted(waiting):
                 with contextlib.suppress(urllib.error.URLError, OSError):
-                    urllib.request.urlopen(f"http://127.0.0.1:{self.ports[name]}{path}", timeout=5).close()
+                    asked = f"http://127.0.0.1:{self.ports[name]}{path}"
+                    urllib.request.urlopen(asked, timeout=running.START_SECONDS).close()
                     waiting.discard(name)
             time.sleep(0.2)
         return waiting
@@ -79,7 +79,7 @@ class Pods:
         """SIGTERM to all; how each ended."""
         for process in self._running.values():
             process.terminate()
-        return {name: process.wait(timeout=40) for name, process in self._running.items()}
+        return {name: process.wait(timeout=running.END_SECONDS) for name, process in self._running.items()}
 
     def kill(self) -> None:
         """Whatever is left."""
@@ -105,7 +105,7 @@ def server() -> Iterator[str]:
         yield started.url.partition("@")[2]
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
 def test_the_processes_of_the_default_install_pass_the_test_of_the_release(tmp_path: pathlib.Path, server: str):
     (tmp_path / "owner").write_text("of the owner\n")
     (tmp_path / "service").write_text("of the services\n")
@@ -118,7 +118,7 @@ def test_the_processes_of_the_default_install_pass_the_test_of_the_release(tmp_p
     [test] = rendered.of_kind("Pod")[0]["spec"]["containers"]
 
     for _ in range(2):  # a hook may run again
-        subprocess.run(migration["command"], env=pods.variables(migration, password="owner"), check=True, timeout=60)
+        subprocess.run(migration["command"], env=pods.variables(migration, password="owner"), check=True)
     try:
         for deployment in rendered.of_kind("Deployment"):
             pods.start(deployment)
@@ -128,9 +128,7 @@ def test_the_processes_of_the_default_install_pass_the_test_of_the_release(tmp_p
             script = re.sub(rf"{service}:\d+", f"{service}:{pods.ports['bloomweaver-' + service]}", script)
         script = re.sub(r"http://bloomweaver-\w+:", "http://127.0.0.1:", script)
         for _ in range(2):
-            subprocess.run(
-                [*test["command"], script], env=pods.variables(test), cwd=tmp_path / "data", check=True, timeout=100
-            )
+            subprocess.run([*test["command"], script], env=pods.variables(test), cwd=tmp_path / "data", check=True)
         assert set(pods.end().values()) == {0}
     finally:
         pods.kill()

@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 NOBODY = 65534
 """The account of servers that refuse to run as root, where the tests run as root."""
 
-READY_WITHIN_SECONDS = 60.0
-STOPPED_WITHIN_SECONDS = 20.0
+READY_WITHIN_SECONDS = 180.0
+STOPPED_WITHIN_SECONDS = 60.0
 
 _ROOT = pathlib.Path(__file__).parents[3]
 _GUARD = pathlib.Path(__file__).with_name("guard.py")
@@ -62,7 +62,7 @@ def free_port() -> int:
 
 def answers(port: int) -> bool:
     """Whether somebody accepts connections there."""
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1.0):
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=10.0):
         return True
     return False
 

@@ -87,9 +87,9 @@ def parse(url: str) -> Address:
 
 
 class ValkeyCache:
-    """clock: of the circuit."""
+    """clock: of the circuit. call_seconds: what a call may take."""
 
-    def __init__(self, address: Address, *, clock: clocks.Clock) -> None:
+    def __init__(self, address: Address, *, clock: clocks.Clock, call_seconds: float = CALL_SECONDS) -> None:
         try:
             import valkey  # noqa: F401 - whether it is there; it is imported where it is used
         except ImportError as error:
@@ -98,6 +98,7 @@ class ValkeyCache:
         file = address.password_file
         self._password = addresses.secret(file, what="the cache's password") if file else None
         self._clock = clock
+        self._call_seconds = call_seconds
         self._client: clients.Valkey | None = None
         self._pause_seconds = FIRST_PAUSE_SECONDS
         self._closed_until = 0.0
@@ -150,7 +151,7 @@ class ValkeyCache:
         if probing:
             self._closed_until = now + self._pause_seconds
         try:
-            async with asyncio.timeout(CALL_SECONDS):
+            async with asyncio.timeout(self._call_seconds):
                 answer = await call(self._connected())
         except (valkey.ValkeyError, OSError, TimeoutError) as error:
             self._closed_until = self._clock.monotonic() + self._pause_seconds
@@ -178,8 +179,8 @@ class ValkeyCache:
                 ssl=address.tls,
                 ssl_ca_certs=address.ca_file,
                 ssl_check_hostname=address.tls,
-                socket_timeout=CALL_SECONDS,
-                socket_connect_timeout=CALL_SECONDS,
+                socket_timeout=self._call_seconds,
+                socket_connect_timeout=self._call_seconds,
                 retry=retry.Retry(NoBackoff(), 0),
                 max_connections=CONNECTIONS,
                 client_name="bloomweaver",
@@ -187,9 +188,9 @@ class ValkeyCache:
         return self._client
 
 
-async def open_cache(url: str, *, clock: clocks.Clock) -> ValkeyCache:
+async def open_cache(url: str, *, clock: clocks.Clock, call_seconds: float = CALL_SECONDS) -> ValkeyCache:
     """The cache that a URL names."""
-    return ValkeyCache(parse(url), clock=clock)
+    return ValkeyCache(parse(url), clock=clock, call_seconds=call_seconds)
 
 
 def _milliseconds(seconds: float) -> int:
