@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator
 
 import psycopg
 
-from benchmarks import measuring, serving, wire
+from benchmarks import backends, measuring, serving, wire
 from bloomweaver.adapters import opening
 from bloomweaver.domain import credentials, identity
 from bloomweaver.ports import registry
@@ -41,7 +41,6 @@ class Place:
     """PostgreSQL with our tables. pid: of its postmaster; None where the server was given. key: may do everything."""
 
     url: str
-    password: str
     pid: int | None
     folder: pathlib.Path
     key: str
@@ -49,14 +48,13 @@ class Place:
     @contextlib.asynccontextmanager
     async def opened(self) -> AsyncIterator[opening.Store]:
         """Every port, in this process."""
-        access = opening.Access(postgresql_password=lambda: self.password)
         clock, nonces = opening.system_clock(), opening.system_nonces()
-        async with opening.open_store(opening.profile(self.url), clock=clock, nonces=nonces, access=access) as store:
+        async with opening.open_store(opening.profile(self.url), clock=clock, nonces=nonces) as store:
             yield store
 
     def ask(self, statement: str) -> list[tuple[object, ...]]:
         """What one statement gives, beside the services."""
-        with psycopg.connect(self.url, password=self.password, autocommit=True) as connection:
+        with psycopg.connect(self.url, autocommit=True) as connection:
             return connection.execute(statement.encode()).fetchall()
 
     def count(self, statement: str) -> int:
@@ -73,22 +71,24 @@ class Place:
     async def service(self, name: str, *arguments: str) -> AsyncIterator[Service]:
         """`python -m bloomweaver.NAME`, from when it is ready to the end of the context."""
         port = serving.free_port()
-        command = [sys.executable, "-m", f"bloomweaver.{name}", f"--port={port}", *arguments]
-        with (self.folder / f"{name}{''.join(arguments)}.log").open("wb") as log:
-            process = subprocess.Popen(command, env=self._environment(name), stdin=subprocess.DEVNULL, stdout=log,
-                                       stderr=log)  # fmt: skip
+        process = self._started([f"bloomweaver.{name}", f"--port={port}", *arguments], self._environment(name))
         try:
-            await _ready(port, process, pathlib.Path(log.name))
+            await _ready(port, process)
             yield Service(name, port, process.pid)
         finally:
             process.terminate()
             await asyncio.to_thread(process.wait)
 
+    def _started(self, command: list[str], environment: dict[str, str]) -> "subprocess.Popen[bytes]":
+        with (self.folder / "log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", *command], env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+
     def _environment(self, name: str) -> dict[str, str]:
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("BLOOMWEAVER_", "OTEL_"))}
         kept |= {
             "BLOOMWEAVER_STORE": self.url,
-            "BLOOMWEAVER_POSTGRESQL_PASSWORD_FILE": str(self.folder / "password"),
             "BLOOMWEAVER_LOG_FORM": "json",
         }
         if name in ("webhook", "embedder", "search"):
@@ -102,14 +102,9 @@ class Place:
 async def placed() -> AsyncIterator[Place]:
     """A PostgreSQL with our tables and a key, until the context ends."""
     with postgresql.running() as server, tempfile.TemporaryDirectory(prefix="bloomweaver-") as name:
-        folder = pathlib.Path(name)
-        file = server.env.get("PGPASSFILE")
-        password = pathlib.Path(file).read_text(encoding="utf-8").strip().rpartition(":")[2] if file else ""
-        for secret, value in (("password", password), ("secret", SECRET)):
-            (folder / secret).touch(mode=0o600)
-            (folder / secret).write_text(value, encoding="utf-8")
         key = credentials.new_key(opening.system_nonces().secret)
-        place = Place(server.url, password, server.pid, folder, key.secret)
+        place = Place(backends.with_passfile(server), server.pid, pathlib.Path(name), key.secret)
+        (place.folder / "secret").write_text(SECRET)
         async with place.opened() as store:
             verbs = frozenset(verb.value for verb in credentials.Verb)
             await store.database.registry.add_key(
@@ -118,7 +113,7 @@ async def placed() -> AsyncIterator[Place]:
         yield place
 
 
-async def _ready(port: int, process: "subprocess.Popen[bytes]", log: pathlib.Path) -> None:
+async def _ready(port: int, process: "subprocess.Popen[bytes]") -> None:
     async with asyncio.timeout(START_SECONDS):
         while process.poll() is None:
             with contextlib.suppress(OSError):
@@ -126,4 +121,4 @@ async def _ready(port: int, process: "subprocess.Popen[bytes]", log: pathlib.Pat
                     if (await connection.ask(wire.request("GET", "/readyz"))).status == 200:
                         return
             await asyncio.sleep(0.05)
-    raise RuntimeError(f"ended with status {process.returncode}: {log.read_text()[-2000:]}")
+    raise RuntimeError(f"ended with status {process.returncode}")
