@@ -170,6 +170,10 @@ class Ledger(Protocol):
         """One consistent read per key, None for a row or collection that is not there."""
         ...
 
+    async def needed(self, keys: Sequence[DocumentKey]) -> list[tuple[Step, ...]]:
+        """`steps.next_steps` of each, nothing for what is not there: cheaper than `look`, for hints that may be old."""
+        ...
+
     async def rows(self, keys: Sequence[DocumentKey]) -> list[Row | None]:
         """The rows alone, for waiting and status."""
         ...

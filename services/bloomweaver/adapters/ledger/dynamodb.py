@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from bloomweaver.adapters.engines.dynamodb import engine, items, keys, transactions
 from bloomweaver.adapters.ledger import dynamodb_accepting, dynamodb_building, dynamodb_reading
 from bloomweaver.domain.documents import ChunkRow, DocumentKey, Revision, Row, State, Version
-from bloomweaver.domain.events import Accepted, Change, Rejected, StoredEvent
+from bloomweaver.domain.events import Accepted, Change, Rejected, Step, StoredEvent
 from bloomweaver.domain.identity import CollectionUid, Pipe, TenantId
 from bloomweaver.domain.reasons import Reason
 from bloomweaver.ports import ledger
@@ -39,6 +39,10 @@ class DynamodbLedger:
     async def look(self, names: Sequence[DocumentKey]) -> list[ledger.Look | None]:
         """See the port."""
         return await dynamodb_reading.look(self._engine, names, now=self._now())
+
+    async def needed(self, names: Sequence[DocumentKey]) -> list[tuple[Step, ...]]:
+        """See the port."""
+        return await dynamodb_reading.needed(self._engine, names)
 
     async def rows(self, names: Sequence[DocumentKey]) -> list[Row | None]:
         """See the port."""

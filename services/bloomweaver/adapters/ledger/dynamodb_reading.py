@@ -10,6 +10,7 @@ from collections.abc import Collection as Some
 from itertools import islice
 
 from bloomweaver.adapters.engines.dynamodb import documents, engine, items, keys, scanning
+from bloomweaver.domain import steps
 from bloomweaver.domain.documents import (
     ChunkRow,
     DocumentKey,
@@ -20,6 +21,7 @@ from bloomweaver.domain.documents import (
     Version,
     VersionState,
 )
+from bloomweaver.domain.events import Step
 from bloomweaver.domain.identity import CollectionUid, DocumentId, Pipe, TenantId
 from bloomweaver.ports import ledger
 
@@ -79,6 +81,13 @@ def _look(held: documents.Held, sent: dict[tuple[DocumentKey, int], Revision], *
 
 def _is_whole(one: ledger.Look) -> bool:
     return all(one.revision(seq) is not None for seq in {one.row.seq, one.row.live} - {0})
+
+
+async def needed(opened: engine.Engine, names: Sequence[DocumentKey]) -> list[tuple[Step, ...]]:
+    """What each document needs next."""
+    found = await _held(opened, list(dict.fromkeys(names)))
+    needs = {key: steps.next_steps(held.row, held.versions, held.generation) for key, held in found.items()}
+    return [needs.get(key, ()) for key in names]
 
 
 async def rows_of(opened: engine.Engine, names: Sequence[DocumentKey]) -> list[Row | None]:

@@ -15,7 +15,7 @@ from bloomweaver.adapters.ledger import (
     postgresql_reading,
 )
 from bloomweaver.domain.documents import ChunkRow, DocumentKey, Revision, Row, State, Version
-from bloomweaver.domain.events import Accepted, Change, Rejected, StoredEvent
+from bloomweaver.domain.events import Accepted, Change, Rejected, Step, StoredEvent
 from bloomweaver.domain.identity import CollectionUid, Pipe, TenantId
 from bloomweaver.domain.reasons import Reason
 from bloomweaver.ports import ledger
@@ -39,6 +39,10 @@ class PostgresqlLedger:
     async def look(self, keys: Sequence[DocumentKey]) -> list[ledger.Look | None]:
         """See the port."""
         return await self._engine.run(lambda tx: postgresql_reading.look(tx, keys), reads=True)
+
+    async def needed(self, keys: Sequence[DocumentKey]) -> list[tuple[Step, ...]]:
+        """See the port."""
+        return await self._engine.run(lambda tx: postgresql_reading.needed(tx, keys), reads=True)
 
     async def rows(self, keys: Sequence[DocumentKey]) -> list[Row | None]:
         """See the port."""

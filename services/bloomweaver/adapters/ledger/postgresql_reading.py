@@ -3,11 +3,13 @@ a single snapshot."""
 
 from collections.abc import Collection as Some
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from bloomweaver.adapters.engines import rows
 from bloomweaver.adapters.engines.postgresql import arrays, engine, loading
+from bloomweaver.domain import steps
 from bloomweaver.domain.documents import ChunkRow, DocumentKey, Generation, Revision, Row, State, Version
-from bloomweaver.domain.events import StoredEvent
+from bloomweaver.domain.events import Step, StoredEvent
 from bloomweaver.domain.identity import CollectionUid, Pipe, TenantId
 from bloomweaver.ports import ledger
 
@@ -77,8 +79,16 @@ async def event(engine: engine.Engine, uid: CollectionUid, source: str, event_id
     return rows.event_of(uid, found[0]) if found else None
 
 
-async def look(tx: engine.Transaction, keys: Sequence[DocumentKey]) -> list[ledger.Look | None]:
-    """All that a worker needs of each document."""
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """Rows and versions of some documents, of one moment. found: (did, row); versions: by did."""
+
+    collections: dict[CollectionUid, rows.StoredCollection]
+    found: dict[DocumentKey, tuple[int, Row]]
+    versions: dict[int, list[Version]]
+
+
+async def _read(tx: engine.Transaction, keys: Sequence[DocumentKey]) -> _Read:
     uids = (arrays.texts({key.collection_uid for key in keys}),)
     known = map(rows.collection_of, await tx.rows(loading.COLLECTIONS_BY_UID, uids))
     collections = {stored.collection.uid: stored for stored in known}
@@ -87,21 +97,35 @@ async def look(tx: engine.Transaction, keys: Sequence[DocumentKey]) -> list[ledg
         row = rows.row_of(CollectionUid(uid), tuple(record))
         found[row.key] = (record[0], row)
     by_did = dict(found.values())
-    dids = arrays.numbers(by_did)
     versions: dict[int, list[Version]] = {did: [] for did in by_did}
-    for built in await tx.rows(_VERSIONS, (dids,)):
+    for built in await tx.rows(_VERSIONS, (arrays.numbers(by_did),)):
         versions[built[0]].append(loading.version_of(by_did[built[0]].key, built))
-    revisions = await _revisions(tx, by_did, versions)
+    return _Read(collections, found, versions)
+
+
+async def look(tx: engine.Transaction, keys: Sequence[DocumentKey]) -> list[ledger.Look | None]:
+    """All that a worker needs of each document."""
+    read = await _read(tx, keys)
+    revisions = await _revisions(tx, dict(read.found.values()), read.versions)
     looks: list[ledger.Look | None] = []
     for key in keys:
-        if key not in found:
+        if key not in read.found:
             looks.append(None)
             continue
-        did, row = found[key]
-        stored = collections[key.collection_uid]
-        of_it = (row, tuple(versions[did]), tuple(revisions[did]))
+        did, row = read.found[key]
+        stored = read.collections[key.collection_uid]
+        of_it = (row, tuple(read.versions[did]), tuple(revisions[did]))
         looks.append(ledger.Look(tx.now, stored.collection, stored.generation, *of_it))
     return looks
+
+
+async def needed(tx: engine.Transaction, keys: Sequence[DocumentKey]) -> list[tuple[Step, ...]]:
+    """What each document needs next."""
+    read = await _read(tx, keys)
+    needs: dict[DocumentKey, tuple[Step, ...]] = {}
+    for key, (did, row) in read.found.items():
+        needs[key] = steps.next_steps(row, read.versions[did], read.collections[key.collection_uid].generation)
+    return [needs.get(key, ()) for key in keys]
 
 
 async def _revisions(

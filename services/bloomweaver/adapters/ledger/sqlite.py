@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from bloomweaver.adapters.engines.sqlite import engine
 from bloomweaver.adapters.ledger import sqlite_accepting, sqlite_building, sqlite_reading
 from bloomweaver.domain.documents import ChunkRow, DocumentKey, Revision, Row, State, Version
-from bloomweaver.domain.events import Accepted, Change, Rejected, StoredEvent
+from bloomweaver.domain.events import Accepted, Change, Rejected, Step, StoredEvent
 from bloomweaver.domain.identity import CollectionUid, Pipe, TenantId
 from bloomweaver.domain.reasons import Reason
 from bloomweaver.ports import ledger
@@ -36,6 +36,10 @@ class SqliteLedger:
         return await self._engine.read(
             lambda connection: [sqlite_reading.look(connection, key, now=now) for key in keys]
         )
+
+    async def needed(self, keys: Sequence[DocumentKey]) -> list[tuple[Step, ...]]:
+        """See the port."""
+        return await self._engine.read(lambda connection: [sqlite_reading.needed(connection, key) for key in keys])
 
     async def rows(self, keys: Sequence[DocumentKey]) -> list[Row | None]:
         """See the port."""

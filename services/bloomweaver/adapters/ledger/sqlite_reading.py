@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 
 from bloomweaver.adapters.engines import rows
 from bloomweaver.adapters.engines.sqlite import chunk_rows, documents
+from bloomweaver.domain import steps
 from bloomweaver.domain.documents import ChunkRow, DocumentKey, Generation, Revision, Row, State
-from bloomweaver.domain.events import StoredEvent
+from bloomweaver.domain.events import Step, StoredEvent
 from bloomweaver.domain.identity import CollectionUid, Pipe, TenantId
 from bloomweaver.ports import ledger
 
@@ -52,6 +53,12 @@ def look(connection: sqlite3.Connection, key: DocumentKey, *, now: float) -> led
     found = connection.execute(_REVISIONS, (held.did, row.seq, row.live))
     revisions = tuple(rows.revision_of(key, record) for record in found)
     return ledger.Look(now, held.stored.collection, held.generation, row, tuple(held.versions), revisions)
+
+
+def needed(connection: sqlite3.Connection, key: DocumentKey) -> tuple[Step, ...]:
+    """What one document needs next."""
+    held = documents.hold(connection, key)
+    return () if held is None else steps.next_steps(held.row, held.versions, held.generation)
 
 
 def rows_of(connection: sqlite3.Connection, keys: Iterable[DocumentKey]) -> list[Row | None]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from bloomweaver.domain import steps
 from bloomweaver.domain.documents import Meta, Ordering, State
 from bloomweaver.domain.events import Accepted, Expect, Lane, Outcome, Rejected
 from bloomweaver.domain.identity import BuildId, CollectionUid, TenantId
@@ -249,6 +250,35 @@ class Building:
         settled = await w.settle(seq)
         assert not settled.flipped
         assert await w.look() == before
+
+    async def test_what_documents_need_is_asked_for_many_at_once(self, w: world.World) -> None:
+        fresh = await w.put("new", "fresh")
+        for name in ("edited", "shown", "deleted"):
+            await w.shown("text", name)
+        edited = (await w.patch("edited", team="legal")).seq
+        deleted = (await w.delete("deleted")).seq
+        names = ("fresh", "edited", "shown", "unknown", "deleted", "fresh")
+        needed = await w.ledger.needed([w.key(name) for name in names])
+        change = (Lane.CHANGE, fresh, world.A.pipe)
+        assert [[(s.lane, s.seq, s.pipe) for s in each] for each in needed] == [
+            [change],
+            [(Lane.UPDATE, edited, world.A.pipe)],
+            [],
+            [],
+            [(Lane.DELETE, deleted, world.A.pipe)],
+            [change],
+        ]
+        assert await w.ledger.needed([]) == []
+        elsewhere = replace(w.key("fresh"), collection_uid=CollectionUid("unknown"))
+        assert await w.ledger.needed([elsewhere]) == [()]
+
+    async def test_what_documents_need_is_what_a_look_says(self, w: world.World) -> None:
+        await w.index(await w.put())
+        await w.build()
+        look = await w.look()
+        (needed,) = await w.ledger.needed([w.key()])
+        assert needed == steps.next_steps(look.row, look.versions, look.generation)
+        assert [(step.lane, step.pipe) for step in needed] == [(Lane.CHANGE, world.B.pipe)]
 
     async def test_a_flip_kills_what_is_below_it(self, w: world.World) -> None:
         one = await w.shown("one")
