@@ -9,6 +9,10 @@ unexport PYTHONDONTWRITEBYTECODE
 DIR ?= docs
 SEED ?=
 N ?= 10000
+FIRST ?= 1
+BUDGET ?=
+# Where the simulator writes its figures as JSON.
+REPORT ?=
 JOBS ?= 2
 # Options for every pytest run, e.g. PYTEST_FLAGS="-x -k tombstone".
 PYTEST_FLAGS ?=
@@ -52,7 +56,7 @@ dev: usable ## the whole service on this machine, continuing from what `make try
 ##@ Test it
 .PHONY: test fast backends test-backends storm check sim sim-full test-torch golden-update docs-check bench
 test: fast ## every fast ring: unit, contract, golden, integration, then 4 minutes of simulation
-	@$(SIMULATE) --budget-seconds 240 --jobs $(JOBS)
+	@$(SIMULATE) --budget-seconds 240 --jobs $(JOBS) $(addprefix --json ,$(REPORT))
 
 fast: setup ## the same without the simulation
 	@$(BIN)/pytest $(PARALLEL) $(FAST_RINGS) $(PYTEST_FLAGS)
@@ -74,8 +78,8 @@ check: setup ## linter, format, types, the wall between packages, the rules of t
 sim: setup ## replay one simulated history, readably: make sim SEED=n
 	@$(SIMULATE) --seed $(if $(SEED),$(SEED),$(error give a seed: make sim SEED=1))
 
-sim-full: setup ## many simulated histories: make sim-full N=10000
-	@$(SIMULATE) --histories $(N) --jobs $(JOBS)
+sim-full: setup ## many simulated histories: make sim-full N=10000 FIRST=1 BUDGET=900, the most seconds it may take
+	@$(SIMULATE) --histories $(N) --first $(FIRST) --jobs $(JOBS) $(addprefix --seconds ,$(BUDGET)) $(addprefix --json ,$(REPORT))
 
 test-torch: setup .venv-torch/.torch ## compare vectors with sentence-transformers (an environment of its own, 6 GB)
 	@.venv-torch/bin/pytest tests/torch $(PYTEST_FLAGS)

@@ -10,6 +10,7 @@
 """
 
 import collections
+import logging
 import os
 import pathlib
 import socket
@@ -20,6 +21,9 @@ from typing import Any, NoReturn
 import hypothesis
 import pytest
 from hypothesis import strategies
+
+# It warns of each connection that a test cuts, and the warnings hide what failed.
+logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
 
 pytest_plugins = ["tests.support.servers.fixtures"]
 
