@@ -20,7 +20,7 @@ SCHEMES: Final = {
     resources.Engine.ONNX: "onnx",
     resources.Engine.TORCH: "sentence-transformers",
 }
-REQUESTS: Final = {"None": ("2", "2Gi"), "Nvidia": ("2", "8Gi")}
+REQUESTS: Final = {"None": ("500m", "1536Mi"), "Nvidia": ("2", "8Gi")}
 GPU: Final = "nvidia.com/gpu"
 SCALE_DOWN_SECONDS: Final = 240
 BULK_MESSAGES: Final = 20
