@@ -54,7 +54,7 @@ dev: usable ## the whole service on this machine, continuing from what `make try
 	@$(BIN)/bloomweaver dev
 
 ##@ Test it
-.PHONY: test fast backends test-backends storm check sim sim-full test-torch golden-update docs-check bench
+.PHONY: test fast backends test-backends storm check sim sim-full test-torch golden-update docs-check bench bench-server
 test: fast ## every fast ring: unit, contract, golden, integration, then 4 minutes of simulation
 	@$(SIMULATE) --budget-seconds 240 --jobs $(JOBS) $(addprefix --json ,$(REPORT))
 
@@ -100,6 +100,9 @@ docs-check: setup ## links in the docs lead somewhere; every command, variable, 
 
 bench: setup ## measure, and write docs/reference/benchmarks.md (never part of a test)
 	@$(BIN)/python -m benchmarks.run
+
+bench-server: setup ## the same for one server: PostgreSQL, queues and vector stores that can be had here (8 minutes)
+	@$(BIN)/python -m benchmarks.run server_accepts server_search server_vectors server_queues server_memory server_limits
 
 ##@ On a cluster
 .PHONY: e2e e2e-storm

@@ -133,6 +133,15 @@ QUEUES = (
 
 
 @contextlib.asynccontextmanager
+async def opened_database(backend: Backend) -> AsyncIterator[opening.Database]:
+    """Ledger and what goes with it, empty."""
+    with _placed(backend) as url:
+        clock, nonces = opening.system_clock(), opening.system_nonces()
+        async with opening.open_database(url, clock=clock, nonces=nonces) as database:
+            yield database
+
+
+@contextlib.asynccontextmanager
 async def opened_vectors(backend: Backend) -> AsyncIterator[vectors.Vectors]:
     """The store, empty."""
     with _placed(backend) as url:

@@ -21,7 +21,9 @@ from benchmarks import report
 ROOT = pathlib.Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reference" / "benchmarks.md"
 TABLE = ("accepts", "pipeline", "edit", "deletes", "freshness", "startup", "processes", "memory", "simulation")
+SERVER = ("server_accepts", "server_search", "server_vectors", "server_queues", "server_memory", "server_limits")
 PARTS = ("ledger", "queues", "sqs", "vectors", "embedding", "splitting")
+ALL = (*TABLE, *SERVER, *PARTS)
 
 INTRODUCTION = """# Benchmarks
 
@@ -48,7 +50,7 @@ def section(name: str, *, quick: bool) -> str:
     """One benchmark's part of the page."""
     print(f"{name} …", flush=True)
     circumstances, began = report.circumstances(), time.perf_counter()
-    figures = uvloop.run(rows_of(name, quick=quick)) if name in TABLE else printed_by(name)
+    figures = uvloop.run(rows_of(name, quick=quick)) if name in (*TABLE, *SERVER) else printed_by(name)
     print(f"{figures}\n{name}: {time.perf_counter() - began:.0f} s\n", flush=True)
     return f"{figures}\n\n{circumstances}"
 
@@ -58,21 +60,21 @@ def page(sections: Mapping[str, str]) -> str:
     about = "\n".join(
         ["| machine | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in report.machine())]
     )
-    parts = [f"## {name}\n\n{sections[name].strip()}\n" for name in (*TABLE, *PARTS) if name in sections]
+    parts = [f"## {name}\n\n{sections[name].strip()}\n" for name in ALL if name in sections]
     return "\n".join([INTRODUCTION, f"{about}\n", *parts])
 
 
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join((*TABLE, *PARTS))}; all unless given")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(ALL)}; all unless given")
     parser.add_argument("--quick", action="store_true", help="a tenth of it or less: to see that the scripts work")
     options = parser.parse_args()
-    unknown = set(options.names) - {*TABLE, *PARTS}
+    unknown = set(options.names) - set(ALL)
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
     known = dict(SECTION.findall(PAGE.read_text(encoding="utf-8"))) if PAGE.exists() else {}
-    for name in options.names or (*TABLE, *PARTS):
+    for name in options.names or ALL:
         known[name] = section(name, quick=options.quick)
         if not options.quick:
             PAGE.write_text(page(known), encoding="utf-8")

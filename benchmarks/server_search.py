@@ -41,6 +41,7 @@ FILTERS = {
     "a filter that 1 % pass": filters.parse({"shelf": 42}),
 }
 _INDEX = "SELECT indisvalid FROM pg_index JOIN pg_class ON oid = indexrelid WHERE relname LIKE 'vectors\\_%\\_hnsw'"
+_INDEX_BYTES = "SELECT sum(pg_relation_size(oid))::bigint FROM pg_class WHERE relname LIKE 'vectors\\_%\\_hnsw'"
 
 Matrix = NDArray[np.float32]
 
