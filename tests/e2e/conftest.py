@@ -34,10 +34,6 @@ def release(cluster: clusters.Cluster) -> Iterator[installed.Release]:
     """The release, its client, and a key."""
     installed.remove(cluster)
     preparing.provide_images()
-    preparing.make_namespace(cluster)
-    preparing.make_claim(cluster)
-    preparing.make_client(cluster)
-    installed.install(cluster, preparing.values())
-    yield installed.Release(cluster, installed.first_key(cluster))
+    yield installed.made(cluster)
     if not os.environ.get("BLOOMWEAVER_E2E_KEEP"):
         installed.remove(cluster)

@@ -215,12 +215,31 @@ def helm(cluster: clusters.Cluster) -> helm_python.Config:
     return helm_python.Config(kubeconfig_path=cluster.kubeconfig, namespace=cluster.namespace)
 
 
-def install(cluster: clusters.Cluster, given: Object) -> Object:
+def made(cluster: clusters.Cluster) -> Release:
+    """A release in a namespace that is not there yet, its client, and a key."""
+    preparing.make_namespace(cluster)
+    preparing.make_claim(cluster)
+    preparing.make_client(cluster)
+    install(cluster, preparing.values())
+    return Release(cluster, first_key(cluster))
+
+
+def install(cluster: clusters.Cluster, given: Object) -> None:
     """`helm install --wait`; a failure says how the pods are."""
+    with _explained(cluster), helm(cluster) as config:
+        config.install(charts.CHART, preparing.RELEASE, given, wait="watcher", timeout=HELM_SECONDS)
+
+
+def upgrade(cluster: clusters.Cluster, given: Object) -> None:
+    """`helm upgrade --wait`, with these values alone."""
+    with _explained(cluster), helm(cluster) as config:
+        config.upgrade(charts.CHART, preparing.RELEASE, given, wait="watcher", timeout=HELM_SECONDS, reset_values=True)
+
+
+@contextmanager
+def _explained(cluster: clusters.Cluster) -> Iterator[None]:
     try:
-        with helm(cluster) as config:
-            made: Object = config.install(charts.CHART, preparing.RELEASE, given, wait="watcher", timeout=HELM_SECONDS)
-            return made
+        yield
     except helm_python.HelmError as error:
         raise AssertionError(f"{error}\n{telling.told(cluster)}") from error
 
