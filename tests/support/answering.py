@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Answering:
-    """port: where it listens. heads: the requests' first lines and headers, as they came."""
+    """more: headers of the answer. port: where it listens. heads: the requests' lines and headers as they came."""
 
     status: int = 200
     body: bytes = b"{}"
     content_type: str = "application/json"
+    more: dict[str, str] = field(default_factory=dict)
     port: int = 0
     heads: list[str] = field(default_factory=list)
 
@@ -23,18 +24,24 @@ class Answering:
         sized = [line for line in head.lower().splitlines() if line.startswith("content-length:")]
         if sized:
             await reader.readexactly(int(sized[0].partition(":")[2]))
-        start = f"HTTP/1.1 {self.status} Answer\r\ncontent-type: {self.content_type}\r\nconnection: close\r\n"
-        writer.write(f"{start}content-length: {len(self.body)}\r\n\r\n".encode() + self.body)
+        told = {
+            "content-type": self.content_type,
+            "connection": "close",
+            "content-length": str(len(self.body)),
+            **self.more,
+        }
+        lines = [f"HTTP/1.1 {self.status} Answer", *(f"{name}: {value}" for name, value in told.items())]
+        writer.write("\r\n".join([*lines, "", ""]).encode() + (b"" if head.startswith("HEAD ") else self.body))
         await writer.drain()
         writer.close()
 
 
 @contextlib.asynccontextmanager
 async def answering(
-    status: int = 200, body: bytes = b"{}", content_type: str = "application/json"
+    status: int = 200, body: bytes = b"{}", content_type: str = "application/json", **more: str
 ) -> AsyncIterator[Answering]:
-    """Listens until the context ends."""
-    given = Answering(status, body, content_type)
+    """Listens until the context ends. more: headers, with _ for -."""
+    given = Answering(status, body, content_type, {name.replace("_", "-"): value for name, value in more.items()})
     server = await asyncio.start_server(given.answer, "127.0.0.1", 0)
     given.port = server.sockets[0].getsockname()[1]
     async with server:

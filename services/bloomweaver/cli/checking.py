@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from bloomweaver.cli import client, failures, surroundings, wording
+from bloomweaver.domain import errors
 from bloomweaver.domain import models as known
 
 LEAST_FREE_BYTES = 1_000_000_000
@@ -26,6 +27,7 @@ OLDEST_PYTHON = (3, 11)
 DEFAULT_MODEL = "all-minilm-l6-v2"
 RUNTIMES = ("openvino", "onnxruntime")
 POLL_SECONDS = 0.5
+STORES = ("BLOOMWEAVER_STORE", "BLOOMWEAVER_QUEUES", "BLOOMWEAVER_BLOBS", "BLOOMWEAVER_VECTORS")
 
 
 class Level(Enum):
@@ -155,6 +157,25 @@ def port(url: str) -> Check:
         except OSError:
             taken = False
     return Check("port", Level.GOOD, f"{number} {'answers' if taken else 'is free'} on {address.hostname}")
+
+
+async def stores(around: surroundings.Surroundings) -> list[Check]:
+    """The settings of this place, and the servers that they name, as the services would find them."""
+    if not any(around.variables.get(name) for name in STORES):
+        return []
+    from bloomweaver.cli import inprocess
+    from bloomweaver.cli.commands import serving
+
+    try:
+        found = await inprocess.examined(serving.settings_of(around.variables))
+    except errors.BloomWeaverError as error:
+        return [Check("settings", Level.BAD, error.detail, failures.next_of(error.reason.value))]
+    return [
+        Check("store", Level.GOOD, f"{part} can be used")
+        if failure is None
+        else Check("store", Level.BAD, f"{part}: {failure.why}", failure.advice)
+        for part, failure in found.items()
+    ]
 
 
 async def remote(around: surroundings.Surroundings, target: surroundings.Target, *, wait_seconds: float) -> list[Check]:

@@ -38,6 +38,8 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _ACCOUNT = re.compile(r"[0-9]{12}")
 _TAKEN = ("PreconditionFailed", "412")
 _MISSING = ("NoSuchKey",)
+_ELSEWHERE = ("PermanentRedirect", "AuthorizationHeaderMalformed")
+_UNUSABLE = ("NoSuchBucket", "AccessDenied", *_ELSEWHERE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,17 +140,16 @@ class S3Blobs:
 
     async def check(self) -> None:
         """ConfigurationError where the bucket cannot be used as the URL says. An outage is no reason not to start."""
-        bucket, region = self._request["Bucket"], self._calls.region
+        region = self._calls.region
         with contextlib.suppress(errors.TransientError):
             try:
                 page = self._request | {"Prefix": self._prefix, "MaxKeys": 1}
-                await self._calls.call("list_objects_v2", page, expected=("NoSuchBucket", "AccessDenied"))
+                await self._calls.call("list_objects_v2", page, expected=_UNUSABLE)
             except failures.Refused as refused:
                 raise self._unusable(refused) from refused
             actual = await self._actual_region() or region
             if actual != region:
-                detail = f"The bucket {bucket} is in {actual}, not in {region}. Write s3://{bucket}/…?region={actual}."
-                raise errors.ConfigurationError(Reason.INVALID_CONFIGURATION, detail)
+                raise self._elsewhere(actual)
 
     async def _actual_region(self) -> str | None:
         """Where the bucket is. S3 says so too where it says no, to credentials that may list one prefix only."""
@@ -156,17 +157,24 @@ class S3Blobs:
             told: Mapping[str, Any] = await self._calls.call("head_bucket", self._request, expected=("403",))
         except failures.Refused as refused:
             told = refused.response
-        region = told["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region")
-        return None if region is None else str(region)
+        return _region_of(told)
 
     def _unusable(self, refused: failures.Refused) -> errors.ConfigurationError:
         bucket, owner = self._request["Bucket"], self._request.get("ExpectedBucketOwner")
         if refused.code == "NoSuchBucket":
             detail = f"There is no bucket {bucket}. Create it, or correct the URL."
             return errors.ConfigurationError(Reason.INVALID_CONFIGURATION, detail)
+        if refused.code in _ELSEWHERE:
+            return self._elsewhere(_region_of(refused.response))
         whose = f"is not in account {owner}" if owner else "belongs to another account"
         detail = f"The bucket {bucket} {whose}, or these credentials may not list it (s3:ListBucket)."
         return errors.ConfigurationError(Reason.CREDENTIALS_REFUSED, detail)
+
+    def _elsewhere(self, actual: str | None) -> errors.ConfigurationError:
+        bucket, wanted = self._request["Bucket"], self._calls.region
+        place, right = actual or "another region", actual or "REGION"
+        detail = f"The bucket {bucket} is in {place}, not in {wanted}. Write s3://{bucket}/…?region={right}."
+        return errors.ConfigurationError(Reason.INVALID_CONFIGURATION, detail)
 
     def _name(self, key: str) -> str:
         return self._prefix + blob_keys.check(key)
@@ -285,6 +293,12 @@ async def open_blobs(url: str, *, part_bytes: int = PART_BYTES) -> AsyncIterator
         )
         await opened.check()
         yield opened
+
+
+def _region_of(answer: Mapping[str, Any]) -> str | None:
+    """The bucket's region, where an answer tells it."""
+    found = answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region")
+    return None if found is None else str(found)
 
 
 async def _digest(data: bytes) -> str:

@@ -12,6 +12,8 @@ from typing import NamedTuple
 from bloomweaver.domain import errors
 from bloomweaver.domain.reasons import Reason
 
+SOMETHING_ELSE = "Something else listens there: correct the address, or look at the proxy."
+"""What to do about a server that answers in another way than the one that is meant."""
 SYSTEM = "Give it one that this system trusts, or name its authority in SSL_CERT_FILE."
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")

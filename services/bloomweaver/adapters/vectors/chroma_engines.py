@@ -172,7 +172,8 @@ class Server:
             try:
                 return answer.json()
             except ValueError as error:
-                raise errors.TransientError(away, f"What answers at {self._host} is no Chroma.") from error
+                detail = f"What answers at {self._host} is no Chroma. {addresses.SOMETHING_ELSE}"
+                raise errors.TransientError(away, detail) from error
         raise self._failure(answer.status_code, answer.text[:200])
 
     def _failure(self, status: int, why: str) -> Exception:

@@ -204,7 +204,8 @@ async def translated(host: str) -> AsyncIterator[None]:
         detail = f"OpenSearch at {host} refuses who we are ({error.status_code}: {error.error!s:.200})."
         raise errors.ConfigurationError(Reason.CREDENTIALS_REFUSED, detail) from error
     except opensearchpy.SerializationError as error:
-        raise errors.TransientError(away, f"What answers at {host} does not speak OpenSearch's JSON.") from error
+        detail = f"What answers at {host} does not speak OpenSearch's JSON. {addresses.SOMETHING_ELSE}"
+        raise errors.TransientError(away, detail) from error
     except opensearchpy.TransportError as error:
         raise refusal(int(error.status_code), f"{error.error!s:.200}", host=host) from error
 

@@ -170,9 +170,12 @@ async def translated(index: str) -> AsyncIterator[None]:
         raise errors.PermanentError(Reason.STORE_REFUSED, detail) from error
     except pinecone.PineconeValueError as error:
         raise addresses.refused(f"Pinecone's client refuses the settings: {error.message[:200]}") from error
+    except pinecone.ResponseParsingError as error:
+        detail = f"What answers for index {index!r} does not speak Pinecone's JSON. {addresses.SOMETHING_ELSE}"
+        raise errors.TransientError(Reason.VECTORS_UNAVAILABLE, detail) from error
     except (TimeoutError, pinecone.PineconeError) as error:
         addresses.refuse_untrusted(error, what=f"Pinecone's index {index!r}", remedy=addresses.SYSTEM)
-        # The rest has no answer to look at: no connection, too late, or not the JSON that Pinecone sends.
+        # The rest has no answer to look at: no connection, or too late.
         detail = f"Pinecone's index {index!r} did not answer as it should ({error.__class__.__name__})."
         raise errors.TransientError(Reason.VECTORS_UNAVAILABLE, detail) from error
 

@@ -98,14 +98,19 @@ def doctor(
 ) -> None:
     """Check what BloomWeaver needs here, and what to do.
 
-    Looks at Python, the data folder, the key, models, processor, disk, port and server.
+    Looks at Python, the data folder, the key, models, processor, disk and port, the server, and the stores on servers
+    that BLOOMWEAVER_STORE and its like name.
     """
     from bloomweaver.cli import checking
 
     around = surroundings.of(context)
     display = screen.Screen(as_json=as_json)
     target = around.target(url, data)
-    checks = [*checking.local(target), *surroundings.run(checking.remote(around, target, wait_seconds=wait or 0.0))]
+    checks = [
+        *checking.local(target),
+        *surroundings.run(checking.stores(around)),
+        *surroundings.run(checking.remote(around, target, wait_seconds=wait or 0.0)),
+    ]
     bad = any(check.level is checking.Level.BAD for check in checks)
     unreachable = any(check.name == "server" and check.level is checking.Level.BAD for check in checks)
     listed = [

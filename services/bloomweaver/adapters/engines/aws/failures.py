@@ -79,7 +79,7 @@ def answered(response: Mapping[str, Any], *, what: str, unavailable: Reason) -> 
     if _any(names, _CREDENTIALS):
         detail = f"{what} does not take these credentials ({name}: {told}). Correct them, or the role of the pod."
         return errors.ConfigurationError(Reason.CREDENTIALS_REFUSED, detail)
-    if status == 403 or _any(names, _DENIED):
+    if status in (401, 403) or _any(names, _DENIED):
         detail = f"{what}: these credentials may not do this ({name}: {told}). Allow it, or use another role."
         return errors.ConfigurationError(Reason.CREDENTIALS_REFUSED, detail)
     return errors.ConfigurationError(Reason.INVALID_CONFIGURATION, f"{what} refused a request ({name}: {told}).")

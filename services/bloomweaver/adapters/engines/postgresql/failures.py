@@ -15,6 +15,7 @@ FULL_RETRY_SECONDS = 30.0
 AWAY_RETRY_SECONDS = 2.0
 
 _UNDONE = (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected)
+_UNDEFINED = (psycopg.errors.UndefinedObject, psycopg.errors.UndefinedFunction, psycopg.errors.UndefinedColumn)
 _MADE_BY_BOTH = frozenset({"document_id", "event_identity"})
 """Unique indexes that two replicas can meet in; whoever comes second finds the row in its next try."""
 _MIGRATE = "Run bloomweaver migrate."
@@ -61,6 +62,8 @@ def translated(error: psycopg.Error, *, place: str) -> errors.BloomWeaverError |
         return errors.TransientError(Reason.DISK_FULL, detail, retry_after_seconds=FULL_RETRY_SECONDS)
     if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.InvalidSchemaName):
         return _wrong(f"The database {place} lacks our tables: {_first_line(error)}. {_MIGRATE}")
+    if isinstance(error, _UNDEFINED) and any(name in _first_line(error) for name in ("vector", "embedding")):
+        return without_vectors(place)
     if isinstance(error, psycopg.errors.FeatureNotSupported | psycopg.errors.UndefinedFile):
         advice = "Install pgvector 0.8 or later on the server, or name another store in BLOOMWEAVER_VECTORS"
         return _wrong(f"The database {place} cannot hold vectors: {_first_line(error)}. {advice}.")
@@ -74,6 +77,14 @@ def translated(error: psycopg.Error, *, place: str) -> errors.BloomWeaverError |
     if isinstance(error, psycopg.errors.ReadOnlySqlTransaction | psycopg.OperationalError | psycopg.InterfaceError):
         return _away(error, place=place)
     return None
+
+
+def without_vectors(place: str) -> errors.ConfigurationError:
+    """pgvector was dropped behind us, and the vectors with it. They are written again from the builds."""
+    return _wrong(
+        f"The database {place} has no extension vector any more. Run CREATE EXTENSION vector in it, drop its tables"
+        " vectors_*, empty vector_namespace, start again, and run bloomweaver audit --repair."
+    )
 
 
 def _away(error: psycopg.Error, *, place: str) -> errors.BloomWeaverError:

@@ -13,6 +13,7 @@ from importlib import resources
 
 import psycopg
 
+from bloomweaver.adapters.engines.postgresql import failures
 from bloomweaver.domain import errors
 from bloomweaver.domain.reasons import Reason
 
@@ -26,6 +27,7 @@ _VERSIONS = (
 )
 _FOUND = "SELECT coalesce(max(version), 0) FROM schema_migration WHERE component = %s"
 _KNOWN = "SELECT 1 FROM pg_tables WHERE schemaname = %s AND tablename = 'schema_migration'"
+_EXTENSION = "SELECT 1 FROM pg_extension WHERE extname = 'vector'"
 
 Connection = psycopg.AsyncConnection[tuple[object, ...]]
 
@@ -92,6 +94,8 @@ async def check(connection: Connection, component: str, *, schema: str, place: s
         have = f"schema {found} of {component}" if found else f"no schema of {component}"
         detail = f"The database {place} has {have}, this release needs {wanted}. Run bloomweaver migrate."
         raise errors.ConfigurationError(Reason.INVALID_CONFIGURATION, detail)
+    if component == "vectors" and await (await connection.execute(_EXTENSION)).fetchone() is None:
+        raise failures.without_vectors(place)
 
 
 async def version(connection: Connection, component: str, *, schema: str) -> int:

@@ -42,6 +42,8 @@ def test_what_somebody_can_act_on_is_told_in_our_words(error, kind, reason):
         (psycopg.errors.FeatureNotSupported('extension "vector" is not available'), "Install pgvector 0.8"),
         (psycopg.errors.InsufficientPrivilege('permission denied to create extension "vector"'), "Have a superuser"),
         (psycopg.errors.InsufficientPrivilege("permission denied for table document"), "Grant it"),
+        (psycopg.errors.UndefinedObject('type "vector" does not exist'), "CREATE EXTENSION vector"),
+        (psycopg.errors.UndefinedColumn('column "embedding" does not exist'), "audit --repair"),
     ],
 )
 def test_what_a_server_lacks_for_vectors_is_told_with_what_to_do(error, advice):
@@ -51,7 +53,11 @@ def test_what_a_server_lacks_for_vectors_is_told_with_what_to_do(error, advice):
 
 
 def test_a_mistake_of_ours_is_not_hidden():
-    for error in (psycopg.errors.SyntaxError("x"), psycopg.errors.NotNullViolation("x")):
+    for error in (
+        psycopg.errors.SyntaxError("x"),
+        psycopg.errors.UndefinedColumn("x"),
+        psycopg.errors.NotNullViolation("x"),
+    ):
         assert failures.translated(error, place=PLACE) is None
 
 
