@@ -62,6 +62,7 @@ def server_of(app: types.ASGIApp, *, graceful_seconds: float = GRACEFUL_SECONDS)
             proxy_headers=False,
             http=connections.Connection,
             lifespan="off",
+            interface="asgi3",
             ws="none",
             server_header=False,
             timeout_graceful_shutdown=max(1, round(min(graceful_seconds, GRACEFUL_SECONDS))),
