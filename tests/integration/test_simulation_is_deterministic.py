@@ -9,7 +9,7 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
-SEEDS = 50
+SEEDS = 15
 PROGRAM = f"""
 from tests.simulation import plans, simulate
 simulate.quiet()

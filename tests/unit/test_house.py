@@ -5,12 +5,12 @@ OVERSIZED may only shrink: an entry that is no longer needed, or larger than wha
 
 import ast
 import collections
+import dataclasses
 import functools
 import pathlib
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
 
@@ -79,23 +79,50 @@ def python_tests() -> list[pathlib.Path]:
     return sorted((ROOT / "tests").rglob("*.py"))
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Facts:
+    """What the rules ask of a module, found in one walk. functions: (name, lines). attributes, calls: (dotted, line).
+
+    imports: (module, name) for each; name is None in `import module`. top: names of its own functions.
+    """
+
+    lines: int
+    functions: list[tuple[str, int]]
+    attributes: list[tuple[str, int]]
+    calls: list[tuple[str, int]]
+    imports: list[tuple[str, str | None]]
+    top: list[str]
+
+
 @functools.cache
-def tree(path: pathlib.Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
+def facts(path: pathlib.Path) -> Facts:
+    text = path.read_text(encoding="utf-8")
+    tree = ast.parse(text)
+    top = [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    found = Facts(len(text.splitlines()), [], [], [], [], top)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            found.functions.append((node.name, (node.end_lineno or node.lineno) - node.lineno + 1))
+        elif isinstance(node, ast.Attribute):
+            found.attributes.append((dotted(node), node.lineno))
+        elif isinstance(node, ast.Call):
+            found.calls.append((dotted(node.func), node.lineno))
+        elif isinstance(node, ast.Import):
+            found.imports.extend((alias.name, None) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.imports.extend((node.module, alias.name) for alias in node.names)
+    return found
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _read_once() -> None:
+    """What is read grows with the project; no single test is to be blamed for it."""
+    for path in (*all_modules(), *python_tests()):
+        facts(path)
 
 
 def name(path: pathlib.Path) -> str:
     return path.relative_to(ROOT).as_posix()
-
-
-def lines(path: pathlib.Path) -> int:
-    return len(path.read_text(encoding="utf-8").splitlines())
-
-
-def functions(path: pathlib.Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    for node in ast.walk(tree(path)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            yield node
 
 
 def dotted(node: ast.AST) -> str:
@@ -105,15 +132,6 @@ def dotted(node: ast.AST) -> str:
     if isinstance(node, ast.Attribute) and (head := dotted(node.value)):
         return f"{head}.{node.attr}"
     return ""
-
-
-def imported(path: pathlib.Path) -> Iterator[tuple[str, str | None]]:
-    """(module, name) for each import; name is None in `import module`."""
-    for node in ast.walk(tree(path)):
-        if isinstance(node, ast.Import):
-            yield from ((alias.name, None) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield from ((node.module, alias.name) for alias in node.names)
 
 
 def tracked() -> list[pathlib.Path]:
@@ -140,13 +158,10 @@ def matches(pattern: re.Pattern[str], paths: list[pathlib.Path]) -> list[str]:
 
 
 def test_modules_functions_and_ports_stay_small_enough_to_read():
-    sizes = {name(path): lines(path) for path in all_modules() if lines(path) > MODULE_LINES}
-    sizes |= {name(path): lines(path) for path in modules("ports") if lines(path) > PORT_LINES}
+    sizes = {name(path): facts(path).lines for path in all_modules() if facts(path).lines > MODULE_LINES}
+    sizes |= {name(path): facts(path).lines for path in modules("ports") if facts(path).lines > PORT_LINES}
     for path in all_modules():
-        for node in functions(path):
-            size = (node.end_lineno or node.lineno) - node.lineno + 1
-            if size > FUNCTION_LINES:
-                sizes[f"{name(path)}:{node.name}"] = size
+        sizes |= {f"{name(path)}:{who}": size for who, size in facts(path).functions if size > FUNCTION_LINES}
     assert {key: size for key, size in sizes.items() if size > OVERSIZED.get(key, 0)} == {}, "split by decision"
     assert {key for key in OVERSIZED if key not in sizes} == set(), "no longer oversized: take it off the list"
 
@@ -157,23 +172,23 @@ def test_every_module_says_in_its_name_what_it_is_about():
 
 def test_only_one_module_reads_the_environment():
     readers = {
-        f"{name(path)}:{node.lineno}"
+        f"{name(path)}:{line}"
         for path in all_modules()
-        for node in ast.walk(tree(path))
-        if isinstance(node, ast.Attribute) and dotted(node) in {"os.environ", "os.getenv", "os.environb", "os.putenv"}
+        for attribute, line in facts(path).attributes
+        if attribute in {"os.environ", "os.getenv", "os.environb", "os.putenv"}
     }
     assert {
         reader for reader in readers if not reader.startswith("services/bloomweaver/runtime/environment.py:")
     } == set()
-    assert [name(path) for path in all_modules() if ("os", "environ") in set(imported(path))] == []
+    assert [name(path) for path in all_modules() if ("os", "environ") in facts(path).imports] == []
 
 
 def test_clock_and_chance_are_injected():
     used = [
-        f"{name(path)}:{node.lineno}: {dotted(node)}"
+        f"{name(path)}:{line}: {attribute}"
         for path in inner_modules()
-        for node in ast.walk(tree(path))
-        if isinstance(node, ast.Attribute) and UNINJECTED.fullmatch(dotted(node))
+        for attribute, line in facts(path).attributes
+        if UNINJECTED.fullmatch(attribute)
     ]
     assert used == [], "take it from ports/clock.py, as an argument"
 
@@ -182,7 +197,7 @@ def test_the_domain_imports_nothing_but_itself_and_the_pure_standard_library():
     foreign = [
         f"{name(path)}: {module}"
         for path in modules("domain")
-        for module, _ in imported(path)
+        for module, _ in facts(path).imports
         if not module.startswith("bloomweaver.domain")
         and (module.partition(".")[0] not in sys.stdlib_module_names or module.partition(".")[0] in IMPURE_MODULES)
     ]
@@ -193,7 +208,7 @@ def test_our_own_code_is_imported_by_module_so_that_a_reader_sees_where_a_name_i
     by_name = [
         f"{name(path)}: from {module} import {what}"
         for path in all_modules()
-        for module, what in imported(path)
+        for module, what in facts(path).imports
         if module.startswith("bloomweaver.")
         and not module.startswith("bloomweaver.domain.")  # its nouns are the vocabulary of everything else
         and what
@@ -204,24 +219,22 @@ def test_our_own_code_is_imported_by_module_so_that_a_reader_sees_where_a_name_i
 
 def test_no_test_patches_by_mock_or_sleeps_by_the_clock():
     mocking = [
-        name(path) for path in python_tests() if any(module.startswith("unittest") for module, _ in imported(path))
+        name(path) for path in python_tests() if any(module.startswith("unittest") for module, _ in facts(path).imports)
     ]
     assert mocking == [], "use a memory adapter; if that cannot do it, a port is missing"
     sleeping = [
-        f"{name(path)}:{node.lineno}"
+        f"{name(path)}:{line}"
         for path in python_tests()
         if path.is_relative_to(ROOT / "tests" / "unit")
-        for node in ast.walk(tree(path))
-        if isinstance(node, ast.Call) and dotted(node.func) == "time.sleep"
+        for called, line in facts(path).calls
+        if called == "time.sleep"
     ]
     assert sleeping == [], "inject the clock"
 
 
 def test_two_tests_of_one_module_never_share_a_name():
     for path in python_tests():
-        counted = collections.Counter(
-            node.name for node in tree(path).body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        )
+        counted = collections.Counter(facts(path).top)
         assert [key for key, number in counted.items() if number > 1] == [], name(path)
 
 
