@@ -5,20 +5,16 @@ it the writer and its commits; an unknown scheme is a ConfigurationError that na
 credentials.
 """
 
-import asyncio
 import contextlib
-import pathlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-from bloomweaver.adapters import opening_servers, places
-from bloomweaver.domain import models
+from bloomweaver.adapters import opening_models, opening_servers, places
 from bloomweaver.ports import (
     blobs,
     caches,
     clock,
-    embedders,
     healing,
     history,
     ledger,
@@ -69,13 +65,14 @@ class Database:
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """Every port that keeps something. cache: None where there is none."""
+    """Every port that keeps something. cache: None where there is none. leases: of rates, likewise."""
 
     database: Database
     queues: queues.Queues
     blobs: blobs.Blobs
     vectors: vectors.Vectors
     cache: caches.Cache | None = None
+    leases: caches.Leases | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +131,10 @@ async def open_store(
             store = _measured(store, addresses, recorder, clock=clock)
         if access.cache is not None:
             cache = await opening_servers.cache(access.cache, stack, clock=clock)
-            store = replace(store, cache=cache, vectors=opening_servers.remembering(store.vectors, cache))
+            remembering = opening_servers.remembering(store.vectors, cache)
+            store = replace(store, cache=cache, leases=cache, vectors=remembering)
+        elif addresses.database.startswith("postgresql:"):
+            store = replace(store, leases=await engines.postgresql.leases(addresses.database, clock=clock))
         yield store
 
 
@@ -177,6 +177,7 @@ async def all_ports(store: Store, *, clock: clock.Clock, nonces: clock.Nonces) -
         blobs=store.blobs,
         vectors=store.vectors,
         cache=store.cache,
+        leases=store.leases,
         clock=clock,
         nonces=nonces,
         deployment=await database.registry.deployment(),
@@ -229,13 +230,6 @@ async def open_vectors(url: str, *, clock: clock.Clock, nonces: clock.Nonces) ->
     """Vectors alone. `open_store` shares an engine with the database, which this cannot."""
     async with contextlib.AsyncExitStack() as stack:
         yield await _vectors(url, _Engines(stack, clock=clock, nonces=nonces), stack)
-
-
-async def open_embedder(model: str, *, models_dir: pathlib.Path, threads: int) -> embedders.Embedder:
-    """A model by URL, name or path, loaded; the caller closes it. `adapters.embedders.loading` has its schemes."""
-    from bloomweaver.adapters.embedders import loading
-
-    return await loading.open_embedder(model, models_dir=models_dir, threads=threads)
 
 
 class _Engines:
@@ -383,16 +377,10 @@ def sealer(key: bytes, *, random: Callable[[int], bytes]) -> Sealer:
     return sealing.AesSealer(key, random=random)
 
 
-async def resolved_model(name: str, *, models_dir: pathlib.Path) -> tuple[models.ModelSpec, str]:
-    """What a model is, and its space, without loading it. Hashes the files of one that is not in the table."""
-    from bloomweaver.adapters.embedders import loading
-
-    spec = await asyncio.to_thread(loading.described, name, models_dir=models_dir)
-    return spec, models.space_of(spec)
-
-
-def listed_models(*, models_dir: pathlib.Path) -> list[tuple[models.ModelSpec, str]]:
-    """Every model that a name stands for, and whether its files are there."""
-    from bloomweaver.adapters.embedders import loading
-
-    return [(line.spec, str(line.state)) for line in loading.listing(models_dir=models_dir)]
+open_embedder = opening_models.open_embedder
+open_unproven = opening_models.open_unproven
+build_int8 = opening_models.build_int8
+files_of = opening_models.files_of
+record_drift = opening_models.record_drift
+resolved_model = opening_models.resolved_model
+listed_models = opening_models.listed_models

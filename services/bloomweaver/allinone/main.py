@@ -39,9 +39,12 @@ async def opened(root: Path, wishes: settings.DevSettings, *, purpose: str) -> A
     data = folder.DataFolder(root)
     secret = data.prepare(random=nonces.secret)
     cores = wishes.threads or threads.available(len(os.sched_getaffinity(0)))
+    room = threads.memory_bytes()
 
     async def open_model(name: str) -> embedders.Embedder:
-        return await opening.open_embedder(name, models_dir=data.models, threads=cores)
+        return await opening.open_embedder(
+            name, models_dir=data.models, threads=cores, memory_bytes=room, hosted=wishes.hosted()
+        )
 
     with data.locked(purpose=purpose):
         async with _begun(open_model, wishes.model) as open_begun:
@@ -64,7 +67,7 @@ async def opened(root: Path, wishes: settings.DevSettings, *, purpose: str) -> A
                 outside = running.Outside(
                     ports=await opening.all_ports(store, clock=clock, nonces=nonces),
                     open_model=open_begun,
-                    list_models=lambda: opening.listed_models(models_dir=data.models),
+                    list_models=lambda: opening.listed_models(models_dir=data.models, hosted=wishes.hosted()),
                     sealer=opening.sealer(secret, random=nonces.secret),
                     metrics=recorder,
                     tracer=tracer,
@@ -94,7 +97,7 @@ async def supervised(
         addresses = opening.profile(store, queues=wishes.queues, blobs=wishes.blobs, vectors=wishes.vectors)
         async with opening.open_store(addresses, clock=clock, nonces=nonces, access=access) as opened_store:
             ports = await opening.all_ports(opened_store, clock=clock, nonces=nonces)
-            resolve = functools.partial(opening.resolved_model, models_dir=data.models)
+            resolve = functools.partial(opening.resolved_model, models_dir=data.models, hosted=wishes.hosted())
             new_key = await running.introduce(ports, data, running.collections_of(ports, resolve, default=wishes.model))
         variables = environment.read()
         async with processes.opened(data, wishes, store=store, variables=variables, clock=clock, tell=tell) as fleet:
@@ -115,7 +118,7 @@ async def administered(
     data.prepare(random=nonces.secret)
     url = wishes.store or f"sqlite:///{data.ledger.absolute()}"
     access = opening.Access(postgresql_password=wishes.password)
-    resolve = functools.partial(opening.resolved_model, models_dir=data.models)
+    resolve = functools.partial(opening.resolved_model, models_dir=data.models, hosted=wishes.hosted())
     with data.locked(purpose=purpose):
         async with opening.open_database(url, clock=clock, nonces=nonces, access=access) as database:
             collections = managing.Collections(

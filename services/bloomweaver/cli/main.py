@@ -19,6 +19,7 @@ from bloomweaver.cli.commands import (
     dead_letters,
     inspecting,
     keys,
+    model_files,
     pushing,
     searching,
     serving,
@@ -74,7 +75,7 @@ def create_app() -> typer.Typer:
     made.command()(inspecting.audit)
     made.add_typer(collecting.app, name="collections")
     made.add_typer(keys.app, name="keys")
-    made.command()(inspecting.models)
+    made.add_typer(model_files.app, name="models")
     made.command()(serving.migrate)
     made.command()(completing.completion)
     return made

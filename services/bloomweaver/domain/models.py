@@ -43,6 +43,7 @@ class Origin(StrEnum):
     WHEEL = "wheel"
     DIRECTORY = "directory"
     HUB = "hub"
+    SERVICE = "service"
     BUILT_IN = "built_in"
 
 
@@ -76,7 +77,7 @@ class ModelSpec:
 
     max_tokens: the model's limit, special tokens and prefix included.
     digests: (file, sha256) of weights and tokenizer, sorted; empty until they are known (trust on first use).
-    shorter: dimensions that its vectors may be cut to, because it was trained so (Matryoshka); a space has the full one.
+    shorter: dimensions that its vectors may be cut to, because it was trained so (Matryoshka).
     """
 
     name: str

@@ -24,10 +24,14 @@ def main() -> NoReturn:
 async def begin(wishes: settings.EmbedderSettings, host: process.Host) -> AsyncIterator[None]:
     """Working, until the context ends."""
     cores = wishes.threads or threads.available(len(os.sched_getaffinity(0)))
+    room = threads.memory_bytes()
     nonces = opening.system_nonces()
 
     async def open_model(name: str) -> embedders.Embedder:
-        return await opening.open_embedder(name, models_dir=Path(wishes.models), threads=cores)
+        folder = Path(wishes.models)
+        return await opening.open_embedder(
+            name, models_dir=folder, threads=cores, memory_bytes=room, hosted=wishes.hosted()
+        )
 
     async with (
         opening.open_ports(wishes, clock=host.clock, nonces=nonces, recorder=host.metrics) as ports,

@@ -32,6 +32,7 @@ class Figures:
     batches_total: int = 0
     tokens_total: int = 0
     padded_tokens_total: int = 0
+    operations_total: float = 0.0
     busy_seconds_total: float = 0.0
     wait_seconds_total: float = 0.0
     waiting_passages: int = 0

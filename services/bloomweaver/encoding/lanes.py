@@ -208,13 +208,13 @@ class Lane:
         await self._embed(items[middle:])
 
     def _deliver(self, items: Sequence[_Item], vectors: embedders.Vectors) -> None:
-        sound = np.isfinite(vectors).all(axis=1)
-        for item, vector, valid in zip(items, vectors, sound.tolist(), strict=True):
+        finite = np.asarray(np.isfinite(vectors).all(axis=1)).tolist()
+        for item, vector, valid in zip(items, vectors, finite, strict=True):
             if valid:
                 item.call.vectors[item.index] = vector
                 item.call.settle()
-        broken = [item for item, valid in zip(items, sound.tolist(), strict=True) if not valid]
-        self._forget([item for item, valid in zip(items, sound.tolist(), strict=True) if valid])
+        broken = [item for item, valid in zip(items, finite, strict=True) if not valid]
+        self._forget([item for item, valid in zip(items, finite, strict=True) if valid])
         self._fail(broken, errors.PermanentError(reasons.Reason.INVALID_VECTOR, "the model gave no finite vector"))
 
     def _fail(self, items: Sequence[_Item], error: errors.WorkError) -> None:
@@ -259,6 +259,7 @@ class Lane:
         self._budget.observe(computed, seconds)
         self._show_budget()
         work = figures.operations(self._embedder.spec.architecture, [item.tokens for item in items])
+        now.operations_total += work
         self._on_batch(figures.Inference(self._kind, len(items), tokens, computed, seconds, max(waits), work))
 
 

@@ -9,12 +9,15 @@ import contextlib
 import functools
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from bloomweaver.domain import models
 from bloomweaver.domain.errors import BloomWeaverError
 from bloomweaver.encoding import batcher, figures, remembering
 from bloomweaver.ports import embedders, registry
+
+HOSTED: Final = batcher.Limits(budget_tokens=65_536, batch_seconds=30.0, bulk_seconds=30.0)
+"""Of a model elsewhere: no query waits on the same cores, and it is the service that is quick or slow."""
 
 OpenModel = Callable[[str], Awaitable[embedders.Embedder]]
 
@@ -84,10 +87,11 @@ class ModelPool:
             embedder = await self._open_model(name)
             self._stack.push_async_callback(embedder.aclose)
             told = functools.partial(self._computed, name)
+            limits = HOSTED if embedder.spec.source.origin is models.Origin.SERVICE else None
             encoder = await self._stack.enter_async_context(
-                remembering.RememberingBatcher(embedder, self._memory, on_batch=told)
+                remembering.RememberingBatcher(embedder, self._memory, limits=limits, on_batch=told)
                 if self._memory is not None
-                else batcher.Batcher(embedder, on_batch=told)
+                else batcher.Batcher(embedder, limits=limits, on_batch=told)
             )
             loaded = Loaded(embedder.spec, embedder.space, encoder)
             self._by_name[name] = loaded

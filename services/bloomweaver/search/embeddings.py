@@ -108,13 +108,13 @@ class EmbeddingService:
             raise errors.Refusal(Reason.INVALID_REQUEST, f"{detail}.", pointers=(("/dimensions", detail),))
         try:
             encoded = await self._encode(encoder, inputs, spec, kind=kind, owner=owner)
-        except errors.TransientError as error:
-            if error.reason is not Reason.OVERLOADED:
+        except errors.TransientError as full:
+            if full.reason is not Reason.OVERLOADED:
                 raise
             # For OpenAI's clients this is 429, which they wait for and try again.
             raise errors.TransientError(
-                Reason.RATE_LIMITED, error.detail, retry_after_seconds=error.retry_after_seconds
-            ) from error
+                Reason.RATE_LIMITED, full.detail, retry_after_seconds=full.retry_after_seconds
+            ) from full
         failed = sorted(encoded.failures.items())
         if failed:
             index, error = failed[0]

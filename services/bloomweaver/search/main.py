@@ -1,6 +1,7 @@
 """The composition root of search: queries are embedded here, candidates come from the store, the ledger decides."""
 
 import contextlib
+import functools
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -27,13 +28,15 @@ def main() -> NoReturn:
 async def begin(wishes: settings.SearchSettings, host: process.Host) -> AsyncIterator[fastapi.FastAPI]:
     """Open, until the context ends."""
     cores = wishes.threads or threads.available(len(os.sched_getaffinity(0)))
+    room = threads.memory_bytes()
     nonces = opening.system_nonces()
-    folder = Path(wishes.models)
+    folder, hosted = Path(wishes.models), wishes.hosted()
 
     async def open_model(name: str) -> embedders.Embedder:
-        return await opening.open_embedder(name, models_dir=folder, threads=cores)
+        return await opening.open_embedder(name, models_dir=folder, threads=cores, memory_bytes=room, hosted=hosted)
 
-    models = application.Models(open_model, lambda: opening.listed_models(models_dir=folder), default=wishes.model)
+    listing = functools.partial(opening.listed_models, models_dir=folder, hosted=hosted)
+    models = application.Models(open_model, listing, default=wishes.model)
     rate = rates.wished(wishes.key_requests_per_second, burst=wishes.key_burst)
     async with (
         opening.open_ports(wishes, clock=host.clock, nonces=nonces, recorder=host.metrics) as ports,

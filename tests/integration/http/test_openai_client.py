@@ -2,7 +2,7 @@
 
 import contextlib
 
-import httpx
+import httpx2
 import openai
 import pytest
 
@@ -13,7 +13,7 @@ from tests.support import served
 async def opened():
     async with (
         served.opened() as api,
-        httpx.AsyncClient(transport=httpx.ASGITransport(api.app)) as carrier,
+        httpx2.AsyncClient(transport=httpx2.ASGITransport(api.app)) as carrier,
         openai.AsyncOpenAI(api_key=api.secret, base_url="http://test/v1", http_client=carrier, max_retries=0) as client,
     ):
         yield client

@@ -40,3 +40,19 @@ def test_a_group_of_version_1_is_found_by_the_path_of_the_process(tmp_path):
 
 def test_without_control_groups_the_affinity_counts(tmp_path):
     assert threads.available(3, cgroups=tmp_path / "none", membership=tmp_path / "none") == 3
+
+
+@pytest.mark.parametrize(
+    ("files", "membership", "expected"),
+    [
+        ({"memory.max": "536870912\n"}, "0::/\n", 536870912),
+        ({"memory.max": "max\n"}, "0::/\n", None),
+        ({"pod/memory.max": "100", "pod/box/memory.max": "max"}, "0::/pod/box\n", 100),
+        ({"memory/pod/memory.limit_in_bytes": "1000"}, "4:memory:/pod\n", 1000),
+        ({"memory/memory.limit_in_bytes": "9223372036854771712"}, "4:memory:/\n", None),
+    ],
+)
+def test_the_memory_limit_is_the_narrowest_of_the_groups(tmp_path, files, membership, expected):
+    available(tmp_path, files, membership=membership)
+    found = threads.memory_bytes(cgroups=tmp_path / "cgroup", membership=tmp_path / "membership")
+    assert found == expected

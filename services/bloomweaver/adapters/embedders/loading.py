@@ -1,8 +1,8 @@
 """From a URL to an open embedder: which model, which files, which runtime.
 
 `mem://?dimension=8`, `openvino://MODEL`, `onnx://MODEL`, `sentence-transformers://MODEL`, `hf://org/name@revision`, or
-a plain model name for the best runtime installed. MODEL is a name of the table, a directory under the models directory,
-or a path.
+a plain model name for the best runtime installed; `adapters.embedders.serving` has the schemes of services elsewhere.
+MODEL is a name of the table, a directory under the models directory, or a path.
 """
 
 from __future__ import annotations
@@ -13,16 +13,19 @@ import hashlib
 import importlib
 import importlib.util
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent import futures
 from enum import StrEnum
 from pathlib import Path
+from types import MappingProxyType
+from typing import Final
 
-from bloomweaver.adapters.embedders import memory, model_files
+from bloomweaver.adapters.embedders import memory, model_files, precision, serving
 from bloomweaver.domain import errors, models, reasons
 from bloomweaver.ports import embedders
 
-SCHEMES = ("mem", "openvino", "onnx", "sentence-transformers", "hf")
+SCHEMES = ("mem", "openvino", "onnx", "sentence-transformers", "hf", *serving.SCHEMES)
+NONE_HOSTED: Final[Mapping[str, str]] = MappingProxyType({})
 PUBLIC_HUB = "https://huggingface.co"
 _TORCH = "sentence-transformers"
 _RECORDS = ".digests"
@@ -45,16 +48,44 @@ class Listed:
     detail: str = ""
 
 
-async def open_embedder(url: str, *, models_dir: Path, threads: int, hub_url: str = PUBLIC_HUB) -> embedders.Embedder:
-    """The embedder that `url` names, loaded and ready; the caller closes it.
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """How a model is loaded.
 
     models_dir: user models, fetched models and recorded digests. threads: cores that one inference may use.
+    memory_bytes: what this process may have, None for no limit. proven: refuse a quantised model without its proof.
+    exact: leave a quantised graph out, to measure it against.
+    arithmetic: `bf16` or `fp32`, None for what the model or else the processor asks for.
     """
-    scheme, location = _split(url)
+
+    models_dir: Path
+    threads: int
+    hub_url: str = PUBLIC_HUB
+    memory_bytes: int | None = None
+    proven: bool = True
+    exact: bool = False
+    arithmetic: str | None = None
+
+
+async def open_embedder(
+    url: str, *, models_dir: Path, threads: int, hub_url: str = PUBLIC_HUB, hosted: Mapping[str, str] = NONE_HOSTED
+) -> embedders.Embedder:
+    """The embedder that `url` names, loaded and ready; the caller closes it. `Wishes` says what the arguments are."""
+    return await open_with(url, Wishes(models_dir=models_dir, threads=threads, hub_url=hub_url), hosted=hosted)
+
+
+async def open_with(url: str, wishes: Wishes, *, hosted: Mapping[str, str] = NONE_HOSTED) -> embedders.Embedder:
+    """The same with all that may be wished. hosted: URLs of models elsewhere, by the name that collections use."""
+    address = hosted.get(url, url)
+    scheme, location = _split(address)
+    if scheme in serving.SCHEMES:
+        name = url if url in hosted else None
+        return await serving.open_embedder(address, models_dir=wishes.models_dir, name=name)
     if scheme == "mem":
         return memory.MemoryEmbedder(_memory_spec(url))
+    asked = dataclasses.replace(wishes, arithmetic=_arithmetic(address) or wishes.arithmetic)
     # Loading reads and compiles for a good part of a second; the loop has other work.
-    return await asyncio.to_thread(_load, scheme, location, models_dir, threads, hub_url)
+    return await asyncio.to_thread(_load, scheme, location, asked)
 
 
 def resolve(model: str, *, models_dir: Path, any_family: bool = False) -> models.ModelSpec:
@@ -76,9 +107,19 @@ def resolve(model: str, *, models_dir: Path, any_family: bool = False) -> models
     return model_files.verified(spec, directory, record=_record(directory, models_dir), any_family=any_family)
 
 
-def described(url: str, *, models_dir: Path, hub_url: str = PUBLIC_HUB) -> models.ModelSpec:
+def located(model: str, *, models_dir: Path) -> tuple[models.ModelSpec, Path]:
+    """A model's spec and the directory of its files, for who works on these."""
+    return _provided_or_directory(_split(model)[1], models_dir, hub_url=PUBLIC_HUB, any_family=False)
+
+
+def described(
+    url: str, *, models_dir: Path, hub_url: str = PUBLIC_HUB, hosted: Mapping[str, str] = NONE_HOSTED
+) -> models.ModelSpec:
     """The spec of what `open_embedder` would load, for a process that only has to know it. Fetches an `hf://` model."""
-    scheme, location = _split(url)
+    address = hosted.get(url, url)
+    scheme, location = _split(address)
+    if scheme in serving.SCHEMES:
+        return serving.spec_of(address, name=url if url in hosted else None)
     if scheme == "mem":
         return _memory_spec(url)
     if scheme == "hf":
@@ -86,9 +127,11 @@ def described(url: str, *, models_dir: Path, hub_url: str = PUBLIC_HUB) -> model
     return resolve(location, models_dir=models_dir, any_family=scheme == _TORCH)
 
 
-def listing(*, models_dir: Path) -> list[Listed]:
-    """The provided models and those in the models directory, by name. Hashes nothing: digests are those recorded."""
+def listing(*, models_dir: Path, hosted: Mapping[str, str] = NONE_HOSTED) -> list[Listed]:
+    """The provided models, those in the models directory and hosted ones, by name. Hashes nothing: digests are those
+    recorded."""
     listed = [_listed_provided(spec, models_dir) for spec in models.PROVIDED.values()]
+    listed += [Listed(serving.spec_of(url, name=name), State.READY) for name, url in hosted.items()]
     found = sorted(path for path in models_dir.iterdir() if path.is_dir()) if models_dir.is_dir() else []
     listed += [
         _listed_directory(directory, models_dir)
@@ -98,15 +141,22 @@ def listing(*, models_dir: Path) -> list[Listed]:
     return sorted(listed, key=lambda line: line.spec.name)
 
 
-def _load(scheme: str, location: str, models_dir: Path, threads: int, hub_url: str) -> embedders.Embedder:
+def _load(scheme: str, location: str, wishes: Wishes) -> embedders.Embedder:
     find = _from_hub if scheme == "hf" else _provided_or_directory
     name = scheme if scheme in _RUNTIMES else _best_runtime()
     # Hashing the weights leaves the interpreter free, so the runtime is imported meanwhile.
     with futures.ThreadPoolExecutor(1, "load-model") as beside:
-        found = beside.submit(find, location, models_dir, hub_url=hub_url, any_family=name == _TORCH)
+        found = beside.submit(find, location, wishes.models_dir, hub_url=wishes.hub_url, any_family=name == _TORCH)
         importlib.import_module(_RUNTIMES[name][0])
         spec, directory = found.result()
-    return _RUNTIMES[name][1](spec, directory, threads)
+    model_files.require_room(directory, spec, memory_bytes=wishes.memory_bytes)
+    if spec.precision is models.Precision.INT8:
+        if name != "openvino":
+            raise model_files.unusable(directory, f"{name} does not run int8 models", "Name it with openvino://")
+        if wishes.proven:
+            precision.require_proven(directory, spec)
+    arithmetic = wishes.arithmetic or model_files.arithmetic_of(directory, spec)
+    return _RUNTIMES[name][1](spec, directory, dataclasses.replace(wishes, arithmetic=arithmetic))
 
 
 def _provided_or_directory(
@@ -197,6 +247,16 @@ def _split(url: str) -> tuple[str, str]:
     return parts.scheme, urllib.parse.unquote(parts.netloc + parts.path)
 
 
+def _arithmetic(url: str) -> str | None:
+    """`?precision=fp32` or `bf16`: for who measures one against the other."""
+    given = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(url).query)) if "://" in url else {}
+    asked = given.pop("precision", None)
+    if given or asked not in (None, *precision.EXACT):
+        detail = f"{url}: an embedder's URL takes ?precision=bf16 or ?precision=fp32 and nothing else"
+        raise errors.ConfigurationError(reasons.Reason.INVALID_CONFIGURATION, detail)
+    return asked
+
+
 def _memory_spec(url: str) -> models.ModelSpec:
     given = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(url).query))
     try:
@@ -207,27 +267,32 @@ def _memory_spec(url: str) -> models.ModelSpec:
         raise errors.ConfigurationError(reasons.Reason.INVALID_CONFIGURATION, f"{url}: {error}") from error
 
 
-def _openvino(spec: models.ModelSpec, directory: Path, threads: int) -> embedders.Embedder:
+def _openvino(spec: models.ModelSpec, directory: Path, wishes: Wishes) -> embedders.Embedder:
     from bloomweaver.adapters.embedders import local, openvino, tokenization
 
     tokenizer = tokenization.FileTokenizer(directory / model_files.TOKENIZER)
     artefact = model_files.artefact_of(directory, spec)
-    return local.LocalEmbedder(spec, tokenizer, openvino.OpenVinoRunner(artefact, spec, threads=threads))
+    integers = spec.precision is models.Precision.INT8 and not wishes.exact
+    quantised = directory / precision.GRAPH if integers else None
+    runner = openvino.OpenVinoRunner(
+        artefact, spec, threads=wishes.threads, arithmetic=wishes.arithmetic, quantised=quantised
+    )
+    return local.LocalEmbedder(spec, tokenizer, runner)
 
 
-def _onnx(spec: models.ModelSpec, directory: Path, threads: int) -> embedders.Embedder:
+def _onnx(spec: models.ModelSpec, directory: Path, wishes: Wishes) -> embedders.Embedder:
     from bloomweaver.adapters.embedders import local, onnx, tokenization
 
     tokenizer = tokenization.FileTokenizer(directory / model_files.TOKENIZER)
     artefact = model_files.artefact_of(directory, spec)
-    return local.LocalEmbedder(spec, tokenizer, onnx.OnnxRunner(artefact, spec, threads=threads))
+    return local.LocalEmbedder(spec, tokenizer, onnx.OnnxRunner(artefact, spec, threads=wishes.threads))
 
 
-def _sentence_transformers(spec: models.ModelSpec, directory: Path, threads: int) -> embedders.Embedder:
+def _sentence_transformers(spec: models.ModelSpec, directory: Path, wishes: Wishes) -> embedders.Embedder:
     from bloomweaver.adapters.embedders import local, sentence_transformers, tokenization
 
     tokenizer = tokenization.FileTokenizer(directory / model_files.TOKENIZER)
-    return local.LocalEmbedder(spec, tokenizer, sentence_transformers.TorchRunner(directory, threads=threads))
+    return local.LocalEmbedder(spec, tokenizer, sentence_transformers.TorchRunner(directory, threads=wishes.threads))
 
 
 def _best_runtime() -> str:
@@ -235,7 +300,7 @@ def _best_runtime() -> str:
 
 
 _PACKAGE = "bloomweaver.adapters.embedders"
-_RUNTIMES: dict[str, tuple[str, Callable[[models.ModelSpec, Path, int], embedders.Embedder]]] = {
+_RUNTIMES: dict[str, tuple[str, Callable[[models.ModelSpec, Path, Wishes], embedders.Embedder]]] = {
     "openvino": (f"{_PACKAGE}.openvino", _openvino),
     "onnx": (f"{_PACKAGE}.onnx", _onnx),
     _TORCH: (f"{_PACKAGE}.sentence_transformers", _sentence_transformers),

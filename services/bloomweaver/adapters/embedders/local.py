@@ -15,8 +15,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from bloomweaver.adapters.embedders import tokenization
-from bloomweaver.domain import errors, models, reasons
+from bloomweaver.adapters.embedders import rows, tokenization
+from bloomweaver.domain import models
 from bloomweaver.ports import embedders
 
 LENGTH_STEP = 16
@@ -63,7 +63,7 @@ class LocalEmbedder:
         self._threads = {kind: futures.ThreadPoolExecutor(1, f"embed-{kind}") for kind in models.Kind}
 
     async def embed(self, passages: Sequence[embedders.Passage], kind: models.Kind) -> embedders.Vectors:
-        require_room(self.spec, passages, kind)
+        rows.require_room(self.spec, passages, kind)
         if not passages:
             return np.empty((0, self.spec.dimension), np.float32)
         loop = asyncio.get_running_loop()
@@ -96,24 +96,7 @@ class LocalEmbedder:
             pooled = output[:, 0].astype(np.float32)
         else:
             pooled = np.matmul(mask[:, np.newaxis], output)[:, 0] / mask.sum(axis=1, keepdims=True)
-        return finished(pooled, normalize=self.spec.normalize)
-
-
-def require_room(spec: models.ModelSpec, passages: Sequence[embedders.Passage], kind: models.Kind) -> None:
-    """Refuses what does not fit, rather than cutting it."""
-    room = spec.room(kind)
-    longest = max((len(passage.ids) for passage in passages), default=0)
-    if longest > room:
-        detail = f"{longest} tokens, model {spec.name} takes {room} of a {kind}"
-        raise errors.PermanentError(reasons.Reason.TEXT_TOO_LONG, detail)
-
-
-def finished(pooled: Output, *, normalize: bool) -> embedders.Vectors:
-    """Unit norm in fp32; a row that is not finite, or has no direction, becomes NaN throughout."""
-    norms = np.linalg.norm(pooled, axis=1, keepdims=True)
-    sound = np.isfinite(norms) & (norms > 0)
-    vectors = pooled / np.where(sound, norms, 1.0) if normalize else pooled
-    return np.where(sound, vectors, np.float32(np.nan)).astype(np.float32, copy=False)
+        return rows.finished(pooled, normalize=self.spec.normalize)
 
 
 def padded_length(tokens: int, max_tokens: int) -> int:

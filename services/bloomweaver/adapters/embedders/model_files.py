@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bloomweaver.adapters.embedders import precision
 from bloomweaver.domain import errors, models, reasons
 
 TOKENIZER = "tokenizer.json"
@@ -21,6 +22,9 @@ TOKENIZER = "tokenizer.json"
 ARTEFACTS = ("model.safetensors", "model.onnx", "onnx/model.onnx", "openvino_model.xml", "openvino/openvino_model.xml")
 _PARTS = ("Transformer", "Pooling", "Normalize")
 _UNBOUNDED = 1_000_000
+_MB = 1024 * 1024
+_RUNTIME_BYTES = 96 * _MB
+"""Python and a runtime with nothing loaded, at the least."""
 
 
 def artefact_of(directory: Path, spec: models.ModelSpec, *, any_family: bool = False) -> Path:
@@ -76,6 +80,7 @@ def describe(directory: Path, *, name: str, source: models.Source) -> models.Mod
 
     tokenizer = tokenization.FileTokenizer(_present(directory / TOKENIZER))
     before, after = tokenizer.frame()
+    said = precision.declared(directory, _json(directory / "config.json"), dimension=dimension)
     query, document = prompts.get("query", ""), prompts.get("document") or prompts.get("passage", "")
     return models.ModelSpec(
         name=name,
@@ -89,6 +94,8 @@ def describe(directory: Path, *, name: str, source: models.Source) -> models.Mod
         query_prefix_tokens=len(tokenizer.ids(query)),
         document_prefix=document,
         document_prefix_tokens=len(tokenizer.ids(document)),
+        precision=models.Precision.INT8 if said.precision == precision.INT8 else models.Precision.EXACT,
+        shorter=said.shorter,
     )
 
 
@@ -103,6 +110,8 @@ def verified(
     paths = [artefact, _present(directory / TOKENIZER)]
     if artefact.suffix == ".xml":
         paths.append(_present(artefact.with_suffix(".bin")))
+    if spec.precision is models.Precision.INT8:
+        paths += precision.graph_files(directory)
     found = {path.relative_to(directory).as_posix(): digest(path) for path in paths}
     known = dict(spec.digests) or (_json(record, optional=True) if record is not None else {})
     for file, expected in known.items():
@@ -130,6 +139,27 @@ def digest(path: Path) -> str:
     """sha256 in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def arithmetic_of(directory: Path, spec: models.ModelSpec) -> str | None:
+    """`bf16` or `fp32` where the directory asks for one of them."""
+    config = _json(directory / "config.json")
+    asked = precision.declared(directory, config, dimension=spec.dimension).precision
+    return asked if asked in precision.EXACT else None
+
+
+def require_room(directory: Path, spec: models.ModelSpec, *, memory_bytes: int | None) -> None:
+    """Refuses a model that cannot fit the memory that this process may have, rather than being killed for it."""
+    paths = [artefact_of(directory, spec, any_family=True)]
+    if spec.precision is models.Precision.INT8:
+        paths += precision.graph_files(directory)
+    needed = _RUNTIME_BYTES + sum(path.stat().st_size for path in paths)
+    if memory_bytes is not None and memory_bytes < needed:
+        raise unusable(
+            directory,
+            f"it needs about {needed // _MB} MB of memory and this process may have {memory_bytes // _MB} MB",
+            f"Raise the memory limit above {needed // _MB} MB, or choose a smaller model",
+        )
 
 
 def unusable(directory: Path, why: str, advice: str) -> errors.ConfigurationError:

@@ -50,7 +50,7 @@ class OpenVinoRunner:
         self._settings = _settings(self._core, threads, arithmetic)
         exact = _Network(self._core, artefact, spec, self._settings)
         self._integers = quantised is not None
-        documents = exact if quantised is None else _Network(self._core, quantised, spec, self._settings)
+        documents = exact if quantised is None else _Network(self._core, quantised, spec, self._settings, integers=True)
         networks = {models.Kind.DOCUMENT: documents, models.Kind.QUERY: exact}
         self._lanes = {kind: (network, network.compiled.create_infer_request()) for kind, network in networks.items()}
 
@@ -79,13 +79,23 @@ class OpenVinoRunner:
 class _Network:
     """One graph, compiled, and how it is fed."""
 
-    def __init__(self, core: ov.Core, artefact: Path, spec: models.ModelSpec, settings: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        core: ov.Core,
+        artefact: Path,
+        spec: models.ModelSpec,
+        settings: dict[str, Any],
+        *,
+        integers: bool = False,
+    ) -> None:
         tensors = weights.Weights(artefact) if artefact.suffix == ".safetensors" else None
         try:
             if tensors is not None and spec.architecture is not None:
                 graph = openvino_graph.model(tensors, spec.architecture)
             else:
                 graph = core.read_model(artefact)
+            if integers:
+                openvino_graph.require_integers(graph, artefact)
             names = {next(iter(port.names), "") for port in graph.inputs}
             # None: the graph is our own, or was made from it.
             self._names = None if tensors is not None or names == bert.INPUTS else local.known_inputs(sorted(names))

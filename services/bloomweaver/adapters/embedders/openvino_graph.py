@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import openvino as ov
 from openvino import opset13
 
-from bloomweaver.adapters.embedders import bert, weights
+from bloomweaver.adapters.embedders import bert, model_files, weights
 from bloomweaver.domain import models
 
 _LEVELS = 256
@@ -36,6 +37,17 @@ def integer_multiplications(graph: ov.Model) -> tuple[int, int]:
     """How many of a graph's matrix multiplications have integers on both sides, and how many it has."""
     found = [node for node in graph.get_ordered_ops() if node.get_type_name() == "MatMul"]
     return sum(_in_integers(node.input_value(0)) and _in_integers(node.input_value(1)) for node in found), len(found)
+
+
+def require_integers(graph: ov.Model, place: Path) -> None:
+    """Refuses a graph of which less than half the multiplications are of integers: it would be slower than fp32."""
+    integers, every = integer_multiplications(graph)
+    if 2 * integers < every or not every:
+        raise model_files.unusable(
+            place,
+            f"{integers} of its {every} matrix multiplications are of integers, so it is int8 in name only",
+            "Build it again with `bloomweaver models build`",
+        )
 
 
 def _in_integers(value: ov.Output) -> bool:

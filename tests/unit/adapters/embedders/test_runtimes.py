@@ -7,7 +7,7 @@ from array import array
 import numpy as np
 import pytest
 
-from bloomweaver.adapters.embedders import loading, local, onnx_graph, tokenization
+from bloomweaver.adapters.embedders import loading, local, onnx_graph, rows, tokenization
 from bloomweaver.domain import errors, models, reasons
 from bloomweaver.ports import embedders
 from tests.support import tiny_models
@@ -76,7 +76,7 @@ def test_weights_of_another_network_are_refused(tmp_path, runtime):
 
 def test_a_row_without_a_finite_norm_is_nan_throughout_and_alone():
     pooled = np.array([[3, 4], [np.nan, 1], [np.inf, 1], [0, 0]], np.float32)
-    found = local.finished(pooled, normalize=True)
+    found = rows.finished(pooled, normalize=True)
     np.testing.assert_allclose(found[0], [0.6, 0.8])
     assert np.isnan(found[1:]).all()
 
@@ -88,6 +88,9 @@ def test_a_long_call_reaches_the_runtime_in_parts_of_bounded_size(tmp_path):
         def run(self, ids, mask, kind):
             sizes.append(ids.size)
             return np.ones((*ids.shape, tiny_models.HIDDEN), np.float32)
+
+        def peak(self) -> float | None:
+            return None
 
         def close(self) -> None:
             pass
@@ -164,5 +167,5 @@ def test_a_runtime_tells_how_fast_the_machine_multiplies(tmp_path, runtime):
     tiny_models.write(tmp_path / "tiny")
     embedder = asyncio.run(loading.open_embedder(f"{runtime}://tiny", models_dir=tmp_path, threads=1))
     assert isinstance(embedder, embedders.SelfMeasuring)
-    assert asyncio.run(embedder.peak_operations_per_second()) > 1e6
+    assert (asyncio.run(embedder.peak_operations_per_second()) or 0) > 1e6
     asyncio.run(embedder.aclose())
