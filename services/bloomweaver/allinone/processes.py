@@ -99,6 +99,7 @@ def _told(data: folder.DataFolder, wishes: settings.DevSettings, store: str) -> 
         "vectors": wishes.vectors,
         "model": wishes.model,
         "models": data.models.absolute(),
+        "hosted_models": ",".join(wishes.hosted_models),
         "threads": wishes.threads,
         "secret_file": data.secret_as_text().absolute(),
         "log_level": wishes.log_level,

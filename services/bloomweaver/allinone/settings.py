@@ -16,6 +16,7 @@ class DevSettings(settings.StoreSettings):
         default="all-minilm-l6-v2",
         description="Embedding model of new collections: a name, a directory, or a URL such as onnx://NAME.",
     )
+    hosted_models: tuple[str, ...] = settings.hosted_models_field()
     threads: int | None = pydantic.Field(
         default=None, ge=1, description="Processor threads for embedding; not set means what the machine allows."
     )
@@ -27,3 +28,12 @@ class DevSettings(settings.StoreSettings):
         default="console",
         description="`console` for people, `json` for machines, `auto`: people where it is a terminal.",
     )
+
+    @pydantic.field_validator("hosted_models")
+    @classmethod
+    def _named(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return settings.named_urls(value)
+
+    def hosted(self) -> dict[str, str]:
+        """URLs of hosted models, by name."""
+        return settings.by_name(self.hosted_models)

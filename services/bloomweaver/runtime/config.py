@@ -36,6 +36,7 @@ FIELDS_OF_SOME = (
     "gpu_image",
     "gpu_node_labels",
     "grace_seconds",
+    "hosted_models",
     "key_burst",
     "key_requests_per_second",
     "kubeconfig",

@@ -3,11 +3,14 @@
 A field that several services share stands here once, so that one set of variables serves them all.
 """
 
-from typing import Any, Literal
+import re
+from typing import Any, Final, Literal
 
 import pydantic
 
 from bloomweaver.runtime import config
+
+HOSTED: Final = re.compile(r"[a-z0-9][a-z0-9.-]*=(https?|ollama|bedrock)://\S+")
 
 
 def port_field(default: int) -> Any:
@@ -105,12 +108,45 @@ def visibility_field() -> Any:
     )
 
 
+def hosted_models_field() -> Any:
+    """`hosted_models` of whoever has to know what models there are."""
+    return pydantic.Field(
+        default=(),
+        description="Models that a service elsewhere runs, each NAME=URL: collections use the name. "
+        "docs/reference/models.md has the URLs.",
+    )
+
+
+def named_urls(value: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuses what is no NAME=URL, and a name that stands twice."""
+    if not all(HOSTED.fullmatch(each) for each in value):
+        raise ValueError("each has to be NAME=URL, such as titan=bedrock://amazon.titan-embed-text-v2:0?region=NAME")
+    if len(by_name(value)) < len(value):
+        raise ValueError("every name may stand once")
+    return value
+
+
+def by_name(value: tuple[str, ...]) -> dict[str, str]:
+    """Their URLs."""
+    return {name: url for name, _, url in (each.partition("=") for each in value)}
+
+
 class ModelSettings(ProcessSettings):
     """Of a process that has to do with embedding models; it says itself what `model` is."""
 
     models: str = pydantic.Field(
         default=".bloomweaver/models", description="Folder of own and fetched models, and of what was recorded of them."
     )
+    hosted_models: tuple[str, ...] = hosted_models_field()
+
+    @pydantic.field_validator("hosted_models")
+    @classmethod
+    def _named(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return named_urls(value)
+
+    def hosted(self) -> dict[str, str]:
+        """URLs of hosted models, by name."""
+        return by_name(self.hosted_models)
 
 
 class ThreadSettings(ModelSettings):
