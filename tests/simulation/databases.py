@@ -7,6 +7,7 @@ from bloomweaver.adapters.history import sqlite as sqlite_history
 from bloomweaver.adapters.ledger import sqlite as sqlite_ledger
 from bloomweaver.adapters.ledger import sqlite_healing
 from bloomweaver.adapters.registry import sqlite as sqlite_registry
+from bloomweaver.domain.documents import DocumentKey
 from bloomweaver.ports import clock, healing, history, ledger, registry
 
 
@@ -35,6 +36,16 @@ def opened(*, clock: clock.Clock, nonces: clock.Nonces) -> Database:
         sqlite_registry.SqliteRegistry(made),
         sqlite_history.SqliteHistory(made),
     )
+
+
+def comes_to(database: Database, key: DocumentKey) -> bool:
+    """Whether the reconciler comes to a document by itself: it is due some time, or a scan has yet to pass it."""
+    statement = (
+        "SELECT 1 FROM document d JOIN collection c USING (cid) WHERE c.uid = ? AND d.doc = ?"
+        " AND (d.due_at IS NOT NULL OR (c.backfill_cursor IS NOT NULL AND c.backfill_cursor < d.doc))"
+    )
+    found = database.engine._connection.execute(statement, (key.collection_uid, key.document_id))
+    return found.fetchone() is not None
 
 
 def words_left(database: Database, words: set[str]) -> set[str]:

@@ -53,7 +53,7 @@ def run(
     except (loop.Deadlock, loop.Killed) as error:
         history.violated("I0", world_.loop.time(), f"the history could not go on: {error!r}")
     finally:
-        _dispose(world_)
+        dispose(world_)
         gc.enable()
     violations = oracle.Oracle(history).judge()
     return Result(
@@ -153,7 +153,7 @@ def _counted(world_: world.World) -> Counter[str]:
     return counts
 
 
-def _dispose(world_: world.World) -> None:
+def dispose(world_: world.World) -> None:
     """Nothing of a history is left to the next one."""
     world_.kill_all()
     for task in asyncio.all_tasks(world_.loop):

@@ -5,20 +5,25 @@ A tap looks at what passes a port at the very moment of its effect; it never cha
 
 from __future__ import annotations
 
+import asyncio
+import weakref
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bloomweaver.domain import identity, steps
+from bloomweaver.domain import identity
 from bloomweaver.domain.documents import DocumentKey, Row, VersionState
 from bloomweaver.domain.events import Accepted, Hint, Lane, Outcome
 from bloomweaver.ports import ledger, queues
 from bloomweaver.reconciler import service as reconciler_service
-from tests.simulation import histories
+from tests.simulation import databases, histories
 
 if TYPE_CHECKING:
     from bloomweaver.domain.reasons import Reason
     from tests.simulation import world as worlds
+
+FIRST_EPOCH = 1
+"""Of a collection whose generation never changed."""
 
 MOST_HINTS = 400
 """More than the few documents of a history can need."""
@@ -37,10 +42,15 @@ class Taps:
         self._lost: set[tuple[str, DocumentKey]] = set()
         self._owed: set[tuple[str, DocumentKey]] = set()
         self._killed: Counter[str] = Counter()
+        self._epochs: dict[str, int] = {}
+        self._read_at: weakref.WeakKeyDictionary[asyncio.Task[Any], dict[DocumentKey, int]] = (
+            weakref.WeakKeyDictionary()
+        )
         self._methods: dict[str, Callable[[tuple[Any, ...], Any], None]] = {
             "accept": self._accepted,
             "retry": self._retried,
             "look": self._looked,
+            "needed": self._needed,
             "rows": self._rows,
             "intend": self._intended,
             "settle": self._settled,
@@ -105,16 +115,29 @@ class Taps:
             return
         if any(delivery.receives > 1 for delivery in deliveries):
             self._counts["acked_after_redelivery"] += 1
-        looks = await self._world.database.ledger.look([delivery.hint.key for delivery in deliveries])
-        for delivery, look in zip(deliveries, looks, strict=True):
-            hint = delivery.hint
-            if look is None or look.row.failed or look.row.next_try is not None:
-                continue
-            wanted = steps.next_steps(look.row, look.versions, look.generation)
+        keys = [delivery.hint.key for delivery in deliveries]
+        needed = await self._world.database.ledger.needed(keys)
+        for delivery, wanted in zip(deliveries, needed, strict=True):
+            hint, place = delivery.hint, (queue, delivery.hint.key)
             left = [s for s in wanted if queues.queue_of(s) == queue and (s.seq, s.pipe) == (hint.seq, hint.pipe)]
-            place = (queue, hint.key)
-            if left and not self._hinted(queue, hint.key) and place not in self._lost and place not in self._owed:
-                self._broken("I12", f"{host} acked {hint.document_id} seq {hint.seq} in {queue}, still to do: {left}")
+            if not left or self._hinted(queue, hint.key) or place in self._lost or place in self._owed:
+                continue
+            (row,) = await self._world.database.ledger.rows([hint.key])
+            if row is None or row.failed or row.next_try is not None or self._overtaken(hint.key):
+                continue
+            self._broken("I12", f"{host} acked {hint.document_id} seq {hint.seq} in {queue}, still to do: {left}")
+
+    def _overtaken(self, key: DocumentKey) -> bool:
+        """The generation changed after the acking worker had read the row, so it was right by what it read.
+
+        That is no excuse for the work to be forgotten: the change itself has to see to it that the reconciler comes.
+        """
+        task = asyncio.current_task()
+        read_at = self._read_at.get(task, {}).get(key) if task is not None else None
+        if read_at is None or read_at == self._epochs.get(key.collection_uid, FIRST_EPOCH):
+            return False
+        self._counts["acked_across_a_change"] += 1
+        return databases.comes_to(self._world.database, key)
 
     def _hinted(self, queue: str, key: DocumentKey) -> bool:
         held = self._world.queues._queues[queue].messages.values()
@@ -161,7 +184,15 @@ class Taps:
                 self._counts["puts"] += 1
                 self._counts["chunks_accepted"] += (change.content.text or "").count("\n\n") + 1
 
+    def _needed(self, args: tuple[Any, ...], result: object) -> None:
+        """A worker read these rows; what it acks in the same task, it acks by what it read."""
+        task = asyncio.current_task()
+        if task is not None:
+            read = self._read_at.setdefault(task, {})
+            read.update((key, self._epochs.get(key.collection_uid, FIRST_EPOCH)) for key in args[0])
+
     def _looked(self, args: tuple[Any, ...], result: list[ledger.Look | None]) -> None:
+        self._needed(args, result)
         for look in result:
             if look is not None:
                 self._observe(look.row)
@@ -199,6 +230,7 @@ class Taps:
             self._counts[won if result.generation is not None else lost] += 1
             if result.generation is not None:
                 self._killed.clear()
+                self._epochs[result.generation.collection_uid] = result.generation.epoch
             for pipeline in result.generation.pipelines if result.generation is not None else ():
                 self._world.remember(pipeline)
 

@@ -312,7 +312,7 @@ class World:
             extraction=embedder_service.Extraction(parsing.parse, self.rolled_out or revisions, offload),
             deployment=self.deployment,
         )
-        loop_ = self._consumer(common, queues.queue_name(Lane.CHANGE, space), service)
+        loop_ = self._consumer(common, queues.queue_name(Lane.CHANGE, space), service, sift=service.sift)
 
         async def main() -> None:
             async with encoder:
@@ -334,8 +334,12 @@ class World:
         loop_ = self._consumer(common, queues.queue_name(lane), service)
         return Running(host, service, loop_.run(), stop=loop_.stop)
 
-    def _consumer(self, common: dict[str, Any], queue: str, worker: queues.Worker) -> consumer.Consumer:
-        return consumer.Consumer(queue=queue, **common, worker=worker, pace=WORKER_PACE, on_trouble=self.taps.troubled)
+    def _consumer(
+        self, common: dict[str, Any], queue: str, worker: queues.Worker, *, sift: consumer.Sift | None = None
+    ) -> consumer.Consumer:
+        return consumer.Consumer(
+            queue=queue, **common, worker=worker, pace=WORKER_PACE, on_trouble=self.taps.troubled, sift=sift
+        )
 
     def _search(self, host: loop.Host) -> Running:
         encoders = {space: self._batcher(host, number) for number, space in enumerate(SPACES)}

@@ -1,5 +1,8 @@
 """From a document's text to a stored build: parse, split, embed what is new, and record the intent (R5).
 
+Most hints are old when they are received: of a row that needs nothing any more, or of one that an earlier hint has in
+work. `sift` finds them out by one read for all; it decides nothing that `work` would not.
+
 Invariants: the build is stored before the intent names it, and the intent stands before any vector is written; a chunk
 whose hash an earlier build of the document holds is never embedded again; only pipelines that the generation names run.
 """
@@ -80,6 +83,20 @@ class EmbedderService:
                     except WorkError as error:
                         troubles.append(queues.Trouble(hint, step.seq, step.pipe, error))
         return troubles
+
+    async def sift(self, hints: Sequence[Hint]) -> frozenset[Hint]:
+        """Those that somebody here has to work: none of a row that needs nothing in this space, and one of a document.
+
+        The one is not acked before its work, so the others may be; what lived through most receipts stays suspicious.
+        """
+        needed = await self._ledger.needed([hint.key for hint in hints])
+        asked: dict[DocumentKey, Hint] = {}
+        for hint, steps_ in zip(hints, needed, strict=True):
+            if any(step.lane is Lane.CHANGE and step.space == self._space for step in steps_):
+                known = asked.get(hint.key)
+                if known is None or known.unanswered < hint.unanswered:
+                    asked[hint.key] = hint
+        return frozenset(asked.values())
 
     async def _build_once(self, hint: Hint, look: ledger.Look, step: Step) -> None:
         """The same build twice at once in one process would only be thrown away; the other delivery does it.

@@ -57,7 +57,8 @@ def begin(
         extraction=service.Extraction(parsing.parse, frozenset({parsing.PIPELINE_REVISION}), offload),
         deployment=ports.deployment,
     )
-    stages.consume(queues.queue_name(Lane.CHANGE, loaded.space), watched(embedder), pace=pace)
+    queue = queues.queue_name(Lane.CHANGE, loaded.space)
+    stages.consume(queue, watched(embedder), pace=pace, sift=embedder.sift)
 
 
 def begin_unavailable(stages: stages.Stages, *, space: str, why: str) -> None:

@@ -3,12 +3,17 @@
 Invariant: a hint is acked only after what it asked for is durable: in the store, as a state of its row, or as a later
 hint. A worker that crashes, is killed or is paused leaves its hints to the visibility time-out; a hint received more
 than twice is processed alone, so that a text that crashes a worker takes nobody along.
+
+Most hints of a crowded queue may be old: their rows need nothing any more. Where the worker can tell them by one look
+at all rows of a receive (`Sift`), they are acked together, and the next receive asks for more.
 """
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import Collection as Some
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import structlog
 
@@ -22,14 +27,20 @@ from bloomweaver.runtime import lifecycle, tracing
 SUSPICIOUS_RECEIVES = 2
 
 Delivery = queues.Delivery
+Sift: TypeAlias = Callable[[Sequence[Hint]], Awaitable[Some[Hint]]]
+"""Gives those of the hints that there is something to do for, by one read of all their rows; the others are done."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """limit: hints per receive. handlers: batches worked at once. pause: after a dependency failed."""
+    """limit: hints per batch. handlers: batches worked at once. pause: after a dependency failed.
+
+    sifted: the most hints that a receive asks for where the worker sifts them first.
+    """
 
     limit: int = 10
     handlers: int = 4
+    sifted: int = 64
     wait_seconds: float = 1.0
     visibility_seconds: float = 60.0
     pause_seconds: float = 1.0
@@ -58,6 +69,7 @@ class Consumer:
         worker: queues.Worker,
         pace: Pace,
         on_trouble: Callable[[Reason], None],
+        sift: Sift | None = None,
         tracer: tracing.Tracer | None = None,
     ) -> None:
         self._queue = queue
@@ -66,6 +78,10 @@ class Consumer:
         self._worker = worker
         self._pace = pace
         self._on_trouble = on_trouble
+        self._sift = sift
+        self._old = 0
+        self._begun = 0
+        self._ended = asyncio.Event()
         self._tracer = tracer or tracing.Silent()
         self._stopping = asyncio.Event()
         self._held: list[Sequence[Delivery]] = []
@@ -84,15 +100,24 @@ class Consumer:
 
     async def run(self) -> None:
         """Until stopped, or until the worker says that it is set up wrongly."""
-        free = asyncio.Semaphore(self._pace.handlers)
+        turns = asyncio.Semaphore(self._pace.handlers)
         async with asyncio.TaskGroup() as handlers:
             while not self._stopping.is_set():
-                await free.acquire()
-                batch = await self._receive()
-                if not batch:
-                    free.release()
-                    continue
-                handlers.create_task(self._handle_then_free(batch, free))
+                while self._begun >= self._pace.handlers:
+                    self._ended.clear()
+                    await self._ended.wait()
+                wanted = await self._sifted(await self._receive())
+                for start in range(0, len(wanted), self._pace.limit):
+                    batch = wanted[start : start + self._pace.limit]
+                    self._begin(batch)
+                    handlers.create_task(self._handle_in_turn(batch, turns))
+
+    def _room(self) -> int:
+        """Hints to ask for: as many as can be begun at once, or twice as many as were old in the last receive."""
+        if self._sift is None:
+            return self._pace.limit
+        free = self._pace.limit * (self._pace.handlers - self._begun)
+        return min(max(free, 2 * self._old), max(self._pace.sifted, self._pace.limit))
 
     async def _receive(self) -> list[queues.Delivery]:
         if self._stopping.is_set():
@@ -100,7 +125,7 @@ class Consumer:
         try:
             return await self._queues.receive(
                 self._queue,
-                limit=self._pace.limit,
+                limit=self._room(),
                 visibility_seconds=self._pace.visibility_seconds,
                 wait_seconds=self._pace.wait_seconds,
             )
@@ -112,17 +137,40 @@ class Consumer:
             self._refuse(error)
             return []
 
-    async def _handle_then_free(self, batch: Sequence[queues.Delivery], free: asyncio.Semaphore) -> None:
+    async def _sifted(self, received: Sequence[Delivery]) -> Sequence[Delivery]:
+        """What there is something to do for; the rest is acked here. Who cannot tell now gives all to the worker."""
+        if self._sift is None or not received or self._stopping.is_set():
+            return received
+        self._held.append(received)
+        wanted, self._old = received, 0
+        try:
+            async with self._heartbeat(received):
+                asked = await self._sift([told(delivery) for delivery in received])
+                old = [delivery for delivery in received if told(delivery) not in asked]
+                if old:
+                    await self._queues.ack(self._queue, old)
+            self.progress.done += len(old)
+            wanted, self._old = [delivery for delivery in received if told(delivery) in asked], len(old)
+        except Exception as error:  # noqa: BLE001 the worker meets it too, and there every hint comes to its end
+            self._log.warning("sift_failed", error=type(error).__name__)
+        self._held.remove(received)
+        return wanted
+
+    def _begin(self, batch: Sequence[Delivery]) -> None:
+        self._begun += 1
         self.progress.in_flight += len(batch)
         self._held.append(batch)
+
+    async def _handle_in_turn(self, batch: Sequence[Delivery], turns: asyncio.Semaphore) -> None:
         try:
-            async with self._heartbeat(batch):
+            async with self._heartbeat(batch), turns:
                 for group in groups(batch):
                     await self.handle(group)
             self._held.remove(batch)
         finally:
+            self._begun -= 1
             self.progress.in_flight -= len(batch)
-            free.release()
+            self._ended.set()
 
     async def handle(self, batch: Sequence[queues.Delivery]) -> None:
         """Work a batch and bring every hint in it to an end: acked, put off, or released."""

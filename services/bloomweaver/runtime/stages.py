@@ -70,9 +70,11 @@ class Stages:
         await asyncio.gather(*everything, return_exceptions=True)
         await self._give_back()
 
-    def consume(self, queue: str, worker: queues.Worker, *, pace: consumer.Pace) -> None:
+    def consume(
+        self, queue: str, worker: queues.Worker, *, pace: consumer.Pace, sift: consumer.Sift | None = None
+    ) -> None:
         """Begin to work a queue."""
-        self._working.append(self._begin(queue, self._tend(queue, worker, pace)))
+        self._working.append(self._begin(queue, self._tend(queue, worker, pace, sift)))
 
     def repeat(self, name: str, work: Callable[[], Awaitable[object]], *, seconds: float) -> None:
         """Begin to do something again and again; what a dependency refuses is tried again the next time."""
@@ -112,7 +114,7 @@ class Stages:
                 log.warning("configuration", stage=name, reason=str(error.reason), detail=error.detail)
             await asyncio.sleep(seconds)
 
-    async def _tend(self, queue: str, worker: queues.Worker, pace: consumer.Pace) -> None:
+    async def _tend(self, queue: str, worker: queues.Worker, pace: consumer.Pace, sift: consumer.Sift | None) -> None:
         stage = queue.partition(":")[0]
         while not self._stopping.is_set():
             loop = consumer.Consumer(
@@ -121,6 +123,7 @@ class Stages:
                 ledger=self._ports.ledger,
                 worker=worker,
                 pace=pace,
+                sift=sift,
                 on_trouble=lambda reason: self._metrics.count_failure(stage, str(reason)),
                 tracer=self.tracer,
             )

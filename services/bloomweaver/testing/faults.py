@@ -22,8 +22,8 @@ READS = frozenset(
     {
         "batch_counts", "chunks", "collection", "collections", "counts", "dead_letters", "deployment", "documents",
         "event", "gate", "generation", "key", "keys", "look", "needed", "now", "oldest_pending", "owned_blobs",
-        "owners", "retired", "rows", "shown", "snapshot", "source", "source_by_ingest_id", "tenants", "timeline", "versions",
-        "visible",
+        "owners", "retired", "rows", "shown", "snapshot", "source", "source_by_ingest_id", "tenants", "timeline",
+        "versions", "visible",
     }
 )  # fmt: skip
 

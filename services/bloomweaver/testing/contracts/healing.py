@@ -130,6 +130,19 @@ class Rebuilding:
             found += lanes(await w.healing.stuck(limit=limit))
         return found
 
+    async def test_what_failed_in_the_previous_pipeline_is_given_once_it_is_active_again(self, w: world.World) -> None:
+        one = await w.shown("one")
+        await w.build()
+        await w.index(one, pipe=world.B.pipe)
+        await w.promote()
+        two = await w.put("two")
+        await w.ledger.fail(ledger.Failure(w.key(), two, world.A.pipe, Reason.INVALID_VECTOR, "", permanent=True))
+        assert (await w.index(two, pipe=world.B.pipe)).flipped
+        assert await self.given(w) == []
+        moved = await w.database.registry.roll_back(w.collection.uid, epoch=await w.epoch(), force=True)
+        assert moved.generation is not None
+        assert (world.DOCUMENT, "change") in await self.given(w)
+
     async def test_laggards_of_a_building_pipeline_are_hinted_page_by_page(self, w: world.World) -> None:
         for number in range(5):
             await w.shown("text", f"doc-{number}")
