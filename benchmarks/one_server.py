@@ -73,7 +73,9 @@ class Place:
         port = serving.free_port()
         process = self._started([f"bloomweaver.{name}", f"--port={port}", *arguments], self._environment(name))
         try:
-            await _ready(port, process)
+            if not await _is_ready(port, process):
+                told = (self.folder / "log").read_text(encoding="utf-8")[-2000:]
+                raise RuntimeError(f"{name} ended with status {process.returncode}: {told}")
             yield Service(name, port, process.pid)
         finally:
             process.terminate()
@@ -113,12 +115,12 @@ async def placed() -> AsyncIterator[Place]:
         yield place
 
 
-async def _ready(port: int, process: "subprocess.Popen[bytes]") -> None:
+async def _is_ready(port: int, process: "subprocess.Popen[bytes]") -> bool:
     async with asyncio.timeout(START_SECONDS):
         while process.poll() is None:
             with contextlib.suppress(OSError):
                 async with wire.connected(serving.HOST, port) as connection:
                     if (await connection.ask(wire.request("GET", "/readyz"))).status == 200:
-                        return
+                        return True
             await asyncio.sleep(0.05)
-    raise RuntimeError(f"ended with status {process.returncode}")
+    return False
