@@ -2,12 +2,15 @@
 
 import asyncio
 import contextlib
+import subprocess
+import sys
 import urllib.parse
 
 import pytest
 
 from bloomweaver.adapters import clock
-from bloomweaver.adapters.caches import memory, valkey
+from bloomweaver.adapters.caches import memory, postgresql, valkey
+from bloomweaver.adapters.engines.postgresql import engine
 from bloomweaver.domain import errors
 from bloomweaver.domain.reasons import Reason
 from bloomweaver.testing import clocks
@@ -54,6 +57,80 @@ class TestValkey(contract.CachesContract):
     @pytest.fixture
     def pass_time(self):
         return asyncio.sleep  # a server's clock cannot be moved
+
+
+@contextlib.asynccontextmanager
+async def database(url, *, call_seconds=60.0):
+    """Turns that a database lends, patiently."""
+    async with engine.open_engine(url, nonces=clock.SystemNonces()) as opened:
+        yield postgresql.PostgresqlLeases(opened, clock=clock.SystemClock(), call_seconds=call_seconds)
+
+
+class TestPostgresql(contract.LeasesContract):
+    @pytest.fixture
+    async def leases(self, postgresql_store_url):
+        async with database(postgresql_store_url) as opened:
+            yield opened
+
+    @pytest.fixture
+    def pass_time(self):
+        return asyncio.sleep  # a server's clock cannot be moved
+
+    async def test_a_rate_of_many_a_second_loses_no_turn_to_rounding(self, leases):
+        name = contract.key()
+        first = await leases.lease(name, 1000, per_second=1e6, burst=1_000_000)
+        assert (first.granted, first.left) == (1000, 999_000)
+        second = await leases.lease(name, 1000, per_second=1e6, burst=1_000_000)
+        assert second.granted == 1000
+        assert second.left >= 998_000
+
+
+async def test_a_database_that_does_not_answer_is_left_alone_for_a_while(postgresql_store_url):
+    async with database(postgresql_store_url, call_seconds=0.0) as leases:
+        assert await leases.lease("a", 1, per_second=1, burst=9) is None
+        leases._call_seconds = 60.0
+        assert await leases.lease("a", 1, per_second=1, burst=9) is None
+
+
+TAKER = """
+import asyncio, contextlib, sys
+from bloomweaver.adapters import clock
+from bloomweaver.adapters.caches import postgresql
+from bloomweaver.adapters.engines.postgresql import engine
+from bloomweaver.domain import errors
+from bloomweaver.runtime.web import rates
+
+async def main(url):
+    taken = 0
+    async with engine.open_engine(url, nonces=clock.SystemNonces()) as opened:
+        leases = postgresql.PostgresqlLeases(opened, clock=clock.SystemClock(), call_seconds=60)
+        limiter = rates.RateLimiter(rates.Rate(0.0001, 20), clock=clock.SystemClock(), leases=leases)
+        sys.stdin.readline()
+        for _ in range(20):
+            with contextlib.suppress(errors.TransientError):
+                await limiter.take("key")
+                taken += 1
+    print(taken)
+
+asyncio.run(main(sys.argv[1]))
+"""
+
+
+def test_two_processes_share_what_a_key_may_ask_by_the_database(postgresql_store_url):
+    command = [sys.executable, "-c", TAKER, postgresql_store_url]
+    pipe = subprocess.PIPE
+    takers = [subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) for _ in range(2)]
+    try:
+        for taker in takers:
+            assert taker.stdin is not None
+            taker.stdin.write("\n")
+            taker.stdin.flush()
+        taken = [int(taker.communicate(timeout=120)[0]) for taker in takers]
+    finally:
+        for taker in takers:
+            taker.kill()
+            taker.communicate()
+    assert sum(taken) == 20
 
 
 async def test_a_server_that_is_gone_is_not_asked_for_a_while_and_then_comes_back():

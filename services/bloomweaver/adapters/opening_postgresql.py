@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bloomweaver.adapters.blobs import postgresql as blobs
+from bloomweaver.adapters.caches import postgresql as leases
 from bloomweaver.adapters.engines.postgresql import engine, migrations
 from bloomweaver.adapters.history import postgresql as histories
 from bloomweaver.adapters.ledger import postgresql as ledgers
@@ -64,6 +65,10 @@ class Servers:
         opened = vectors.PostgresqlVectors(await self._ready(url, "vectors"))
         self._stack.push_async_callback(opened.aclose)
         return opened
+
+    async def leases(self, url: str, *, clock: clocks.Clock) -> leases.PostgresqlLeases:
+        """Turns of rates, which every process of the deployment shares."""
+        return leases.PostgresqlLeases(await self._ready(url, "ledger"), clock=clock)
 
     async def migrate(self, urls: Mapping[str, str]) -> list[migrations.Migrated]:
         """Bring the components, each on its URL, to this release; what was done."""

@@ -22,7 +22,16 @@ class Lease:
     wait_seconds: float
 
 
-class Cache(Protocol):
+class Leases(Protocol):
+    """Where processes share the turns of a rate. It may forget too, and does not hold anybody up."""
+
+    async def lease(self, key: str, turns: int, *, per_second: float, burst: int) -> Lease | None:
+        """Take up to so many turns of a bucket that holds `burst` and refills; None where nobody can say. A bucket that
+        was forgotten is full."""
+        ...
+
+
+class Cache(Leases, Protocol):
     """Keys are text, values bytes; a value too large is not kept."""
 
     async def get(self, keys: Sequence[str]) -> list[bytes | None]:
@@ -35,11 +44,6 @@ class Cache(Protocol):
 
     async def raise_to(self, key: str, number: int, *, seconds: float) -> None:
         """Keep the greater of a key's number and this one, as decimal digits; two callers at once leave the greater."""
-        ...
-
-    async def lease(self, key: str, turns: int, *, per_second: float, burst: int) -> Lease | None:
-        """Take up to so many turns of a bucket that holds `burst` and refills; None where nobody can say. A bucket that
-        was forgotten is full."""
         ...
 
     async def forget(self, keys: Sequence[str]) -> None:

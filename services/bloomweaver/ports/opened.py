@@ -8,7 +8,9 @@ from bloomweaver.ports import clock as clocks
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Everything outside. deployment: the id that namespaces and blob keys begin with. cache: None for none."""
+    """Everything outside. deployment: the id that namespaces and blob keys begin with. cache: None for none.
+    leases: where processes share the turns of rates, None where they cannot.
+    """
 
     ledger: ledger.Ledger
     healing: healing.Healing
@@ -21,3 +23,4 @@ class Ports:
     nonces: clocks.Nonces
     deployment: str
     cache: caches.Cache | None = None
+    leases: caches.Leases | None = None

@@ -229,7 +229,9 @@ class Metrics:
             "http_request_duration_seconds", "HTTP requests by route template.", "method", "route", "code"
         )
         self._refusals = self._counter("http_refusals_total", "Requests that ended with a problem.", "reason")
-        self._rate_leases = self._counter("rate_leases_total", "Questions to the cache for turns of a key.", "outcome")
+        self._rate_leases = self._counter(
+            "rate_leases_total", "Questions to the cache or the database for turns of a key.", "outcome"
+        )
         self._events = self._counter("webhook_events_total", "Changes by what became of them.", "op", "outcome")
         self._event_bytes = self._histogram(
             "webhook_event_bytes", "Size of the text of a change.", buckets=_BYTES_BUCKETS

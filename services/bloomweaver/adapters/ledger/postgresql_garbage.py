@@ -19,6 +19,7 @@ from bloomweaver.ports import healing
 TOMBSTONE_KEPT_SECONDS = 30 * 86_400.0
 EVENT_KEPT_SECONDS = 7 * 86_400.0
 STEP_KEPT_SECONDS = 30 * 86_400.0
+RATE_KEPT_SECONDS = 86_400.0
 OFFERED_AGAIN_SECONDS = 60.0
 SWEEP_AWAITED_SECONDS = 3600.0
 
@@ -239,4 +240,5 @@ async def erase(tx: engine.Transaction, uid: CollectionUid, *, limit: int) -> bo
 async def trim(tx: engine.Transaction, *, limit: int) -> int:
     """What is over its time; both tables know their oldest blocks by a small index."""
     events = await tx.run(_TRIM.format("event"), (tx.now - EVENT_KEPT_SECONDS, limit))
+    await tx.run("DELETE FROM rate WHERE due < %s AND at < %s", (tx.now, tx.now - RATE_KEPT_SECONDS))
     return events + await tx.run(_TRIM.format("step"), (tx.now - STEP_KEPT_SECONDS, limit))

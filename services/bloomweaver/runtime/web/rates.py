@@ -1,8 +1,9 @@
 """How often a key may ask: so many requests a second on average, with bursts, over all processes together.
 
-Processes share a key's turns where they share a cache: each takes a block of turns at once and gives them out itself,
-so that hardly any request waits for the cache. Without a cache, or while it is away, each process counts for itself:
-limits are there against too much work, and an outage of the cache is no reason to refuse work. Off unless asked for.
+Processes share a key's turns in the cache, or without one in a database that can: each takes a block of turns at once
+and gives them out itself, so that hardly any request waits for that. Where there is neither, or it is away, each
+process counts for itself: limits are there against too much work, and an outage is no reason to refuse work. Off unless
+asked for.
 """
 
 import asyncio
@@ -41,7 +42,7 @@ class Rate:
 
 @dataclass(slots=True)
 class _Held:
-    """What this process knows of a key. turns: taken from the cache and not given out. due: its own count."""
+    """What this process knows of a key. turns: leased and not given out. due: its own count."""
 
     turns: int = 0
     left: int = 0
@@ -52,20 +53,20 @@ class _Held:
 
 
 class RateLimiter:
-    """Gives out turns. told: hears how each question to the cache ended: `granted`, `empty` or `away`."""
+    """Gives out turns. told: hears how each question for a lease ended: `granted`, `empty` or `away`."""
 
     def __init__(
         self,
         rate: Rate,
         *,
         clock: clocks.Clock,
-        cache: caches.Cache | None = None,
+        leases: caches.Leases | None = None,
         told: Callable[[str], None] = lambda outcome: None,
         max_keys: int = MAX_KEYS,
     ) -> None:
         self.rate = rate
         self._clock = clock
-        self._cache = cache
+        self._leases = leases
         self._told = told
         self._max_keys = max_keys
         self._interval_seconds = 1.0 / rate.per_second
@@ -75,14 +76,14 @@ class RateLimiter:
     async def take(self, key: str) -> int:
         """Take one turn; gives how many more there are for certain. TransientError(RATE_LIMITED) for none."""
         held = self._of(key)
-        if self._cache is None:
+        if self._leases is None:
             return self._counted(held)
         if self._given(held):
             return held.turns + held.left
         async with held.asking:
             if self._given(held):
                 return held.turns + held.left
-            return await self._leased(key, held, self._cache)
+            return await self._leased(key, held, self._leases)
 
     def _of(self, key: str) -> _Held:
         held = self._held.pop(key, None) or _Held()
@@ -93,7 +94,7 @@ class RateLimiter:
         return held
 
     def _given(self, held: _Held) -> bool:
-        """A turn of the block, or a refusal that is known already: neither asks the cache."""
+        """A turn of the block, or a refusal that is known already: neither asks anybody."""
         now = self._clock.monotonic()
         if now < held.closed_until:
             raise _refused(held.closed_until - now)
@@ -102,10 +103,10 @@ class RateLimiter:
         held.turns -= 1
         return True
 
-    async def _leased(self, key: str, held: _Held, cache: caches.Cache) -> int:
+    async def _leased(self, key: str, held: _Held, leases: caches.Leases) -> int:
         rate = self.rate
         name = f"bloomweaver/rates/{key}"
-        lease = await cache.lease(name, self._block, per_second=rate.per_second, burst=rate.burst)
+        lease = await leases.lease(name, self._block, per_second=rate.per_second, burst=rate.burst)
         if lease is None:
             self._told("away")
             return self._counted(held)
@@ -135,8 +136,8 @@ def wished(per_second: float | None, *, burst: int) -> Rate | None:
 
 
 def limiter_of(rate: Rate | None, ports: opened.Ports, *, told: Callable[[str], None]) -> RateLimiter | None:
-    """The limiter of a process: it shares turns with others where there is a cache."""
-    return None if rate is None else RateLimiter(rate, clock=ports.clock, cache=ports.cache, told=told)
+    """The limiter of a process: it shares turns with others where there is a place for that."""
+    return None if rate is None else RateLimiter(rate, clock=ports.clock, leases=ports.leases, told=told)
 
 
 class Middleware:

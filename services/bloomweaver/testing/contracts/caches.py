@@ -1,8 +1,12 @@
-"""What `ports.caches` promises, as tests. Subclass `CachesContract` and supply `cache` and `pass_time(seconds)`."""
+"""What `ports.caches` promises, as tests. Subclass `CachesContract` and supply `cache` and `pass_time(seconds)`,
+or `LeasesContract` and supply `leases`.
+"""
 
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
+
+import pytest
 
 from bloomweaver.ports import caches
 
@@ -14,8 +18,43 @@ def key() -> str:
     return f"bloomweaver/tests/{secrets.token_hex(8)}/ü"
 
 
-class CachesContract:
+class LeasesContract:
+    """Whoever lends turns of rates passes these unchanged, as long as its server is there."""
+
+    async def test_a_bucket_holds_its_burst(self, leases: caches.Leases) -> None:
+        name = key()
+        first = await leases.lease(name, 3, per_second=0.005, burst=5)
+        second = await leases.lease(name, 5, per_second=0.005, burst=5)
+        none = await leases.lease(name, 5, per_second=0.005, burst=5)
+        assert (first, second) == (caches.Lease(3, 2, 0.0), caches.Lease(2, 0, 0.0))
+        assert none is not None
+        assert none.granted == 0
+        assert 100 < none.wait_seconds <= 200
+
+    async def test_a_bucket_refills(self, leases: caches.Leases, pass_time: PassTime) -> None:
+        name = key()
+        while found := await leases.lease(name, 5, per_second=5, burst=5):
+            if not found.granted:
+                break
+        assert found is not None
+        await pass_time(found.wait_seconds)
+        later = await leases.lease(name, 5, per_second=5, burst=5)
+        assert later is not None
+        assert later.granted >= 1
+
+    async def test_racing_callers_share_a_bucket(self, leases: caches.Leases) -> None:
+        name = key()
+        found = await asyncio.gather(*(leases.lease(name, 2, per_second=0.01, burst=9) for _ in range(20)))
+        assert sum(lease.granted for lease in found if lease is not None) == 9
+
+
+class CachesContract(LeasesContract):
     """Every adapter passes these unchanged, as long as its server is there."""
+
+    @pytest.fixture
+    def leases(self, cache: caches.Cache) -> caches.Leases:
+        """A cache lends turns itself."""
+        return cache
 
     async def test_what_was_put_comes_back_in_the_order_asked(self, cache: caches.Cache) -> None:
         first, second, third = key(), key(), key()
@@ -60,32 +99,6 @@ class CachesContract:
         await pass_time(0.3)
         await cache.raise_to(name, 3, seconds=60)
         assert await cache.get([name]) == [b"3"]
-
-    async def test_a_bucket_holds_its_burst(self, cache: caches.Cache) -> None:
-        name = key()
-        first = await cache.lease(name, 3, per_second=0.005, burst=5)
-        second = await cache.lease(name, 5, per_second=0.005, burst=5)
-        none = await cache.lease(name, 5, per_second=0.005, burst=5)
-        assert (first, second) == (caches.Lease(3, 2, 0.0), caches.Lease(2, 0, 0.0))
-        assert none is not None
-        assert none.granted == 0
-        assert 100 < none.wait_seconds <= 200
-
-    async def test_a_bucket_refills(self, cache: caches.Cache, pass_time: PassTime) -> None:
-        name = key()
-        while found := await cache.lease(name, 5, per_second=5, burst=5):
-            if not found.granted:
-                break
-        assert found is not None
-        await pass_time(found.wait_seconds)
-        later = await cache.lease(name, 5, per_second=5, burst=5)
-        assert later is not None
-        assert later.granted >= 1
-
-    async def test_racing_callers_share_a_bucket(self, cache: caches.Cache) -> None:
-        name = key()
-        leases = await asyncio.gather(*(cache.lease(name, 2, per_second=0.01, burst=9) for _ in range(20)))
-        assert sum(lease.granted for lease in leases if lease is not None) == 9
 
     async def test_racing_callers_leave_the_greatest_number(self, cache: caches.Cache) -> None:
         name = key()

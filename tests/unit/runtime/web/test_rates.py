@@ -49,7 +49,7 @@ async def takes(limiter, count, *, key="a"):
 
 @pytest.mark.parametrize("shared", [False, True])
 async def test_a_key_has_its_burst_then_its_rate_and_takes_no_other_keys(clock, cache, shared):
-    limiter = rates.RateLimiter(rates.Rate(2, 3), clock=clock, cache=cache if shared else None)
+    limiter = rates.RateLimiter(rates.Rate(2, 3), clock=clock, leases=cache if shared else None)
     assert await takes(limiter, 10) == 3
     with pytest.raises(errors.TransientError) as caught:
         await limiter.take("a")
@@ -62,7 +62,7 @@ async def test_a_key_has_its_burst_then_its_rate_and_takes_no_other_keys(clock, 
 
 @pytest.mark.parametrize("shared", [False, True])
 async def test_over_time_a_key_gets_its_rate_and_not_more(clock, cache, shared):
-    limiter = rates.RateLimiter(rates.Rate(10, 5), clock=clock, cache=cache if shared else None)
+    limiter = rates.RateLimiter(rates.Rate(10, 5), clock=clock, leases=cache if shared else None)
     taken = 0
     for _ in range(1000):
         clock.advance(0.01)
@@ -71,14 +71,14 @@ async def test_over_time_a_key_gets_its_rate_and_not_more(clock, cache, shared):
 
 
 async def test_processes_with_one_cache_share_the_turns_and_ask_it_seldom(clock, cache):
-    limiters = [rates.RateLimiter(rates.Rate(1000, 400), clock=clock, cache=cache) for _ in range(4)]
+    limiters = [rates.RateLimiter(rates.Rate(1000, 400), clock=clock, leases=cache) for _ in range(4)]
     assert sum([await takes(limiter, 400) for limiter in limiters]) == 400
     assert cache.asked <= 8
 
 
 async def test_without_the_cache_each_process_counts_for_itself(clock, cache):
     told: list[str] = []
-    limiters = [rates.RateLimiter(rates.Rate(2, 5), clock=clock, cache=cache, told=told.append) for _ in range(2)]
+    limiters = [rates.RateLimiter(rates.Rate(2, 5), clock=clock, leases=cache, told=told.append) for _ in range(2)]
     cache.away = True
     assert [await takes(limiter, 9) for limiter in limiters] == [5, 5]
     assert set(told) == {"away"}
@@ -88,13 +88,13 @@ async def test_without_the_cache_each_process_counts_for_itself(clock, cache):
 
 
 async def test_requests_that_come_at_once_take_each_turn_once(clock, cache):
-    limiter = rates.RateLimiter(rates.Rate(1, 20), clock=clock, cache=cache)
+    limiter = rates.RateLimiter(rates.Rate(1, 20), clock=clock, leases=cache)
     results = await asyncio.gather(*(limiter.take("a") for _ in range(50)), return_exceptions=True)
     assert sum(not isinstance(result, errors.TransientError) for result in results) == 20
 
 
 async def test_what_is_left_of_a_block_is_not_kept_for_long(clock, cache):
-    limiter = rates.RateLimiter(rates.Rate(100, 40), clock=clock, cache=cache)
+    limiter = rates.RateLimiter(rates.Rate(100, 40), clock=clock, leases=cache)
     await limiter.take("a")
     clock.advance(rates.KEEP_SECONDS)
     await limiter.take("a")
