@@ -2,8 +2,8 @@
 
     python -m tests.e2e.legs [RUNS]
 
-What was accepted, embedded and shown is told by the ledger; what KEDA and Kubernetes did, by when a watch heard of it; when
-a container began, by its process. Where the cluster is one machine, all of it is by one clock.
+What was accepted, embedded and shown is told by the ledger; what KEDA and Kubernetes did, by when a watch heard of it;
+when a container began, by its process. Where the cluster is one machine, all of it is by one clock.
 """
 
 import contextlib
