@@ -194,12 +194,20 @@ def _report(total: Batch, options: argparse.Namespace, score: Score) -> None:
     )
 
 
+def _ran(total: Batch, options: argparse.Namespace) -> str:
+    """How far it came: which seeds were run, of how many that were asked for."""
+    asked = "" if options.histories is None else f" of {options.histories}"
+    last = options.first + total.histories - 1
+    return f"ran {total.histories}{asked} histories, seeds {options.first} to {last}"
+
+
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation.run", description=__doc__)
     parser.add_argument("--histories", type=int, help="how many seeds to run")
     parser.add_argument("--seconds", type=float, help="run seeds for that long instead")
-    parser.add_argument("--budget-seconds", type=float, help="mutants, control and seeds together, in that time")
-    parser.add_argument("--minimum", type=int, default=2000, help="seeds to run also where the budget is not enough")
+    budget = "mutants, control and seeds together, in that time; with --histories the seeds alone, as many as fit"
+    parser.add_argument("--budget-seconds", type=float, help=budget)
+    parser.add_argument("--minimum", type=int, default=2000, help="seeds to run also where a whole budget is not enough")
     parser.add_argument("--seed", type=int, help="replay one history")
     parser.add_argument("--first", type=int, default=1, help="the first seed")
     parser.add_argument("--jobs", type=int, default=2)
@@ -216,14 +224,14 @@ def main(arguments: list[str] | None = None) -> int:
     if options.seed is not None:
         return replay(options.seed)
     began, score, figures = time.monotonic(), Score(), dict[str, Any]()
-    budgeted = options.budget_seconds is not None
+    budgeted = options.budget_seconds is not None and options.histories is None
     context = multiprocessing.get_context("forkserver")
     with concurrent.futures.ProcessPoolExecutor(options.jobs, mp_context=context) as pool:
         if options.control or budgeted:
             figures["control_caught"] = _check_control(pool, score)
         if options.mutants or budgeted:
             figures["mutants"] = {k.name: k.histories for k in _check_mutants(pool, score)}
-        limit = options.budget_seconds if budgeted else options.seconds
+        limit = options.seconds if options.budget_seconds is None else options.budget_seconds
         if limit is not None or options.histories:
             deadline = None if limit is None else began + limit
             minimum = options.minimum if budgeted else 0
@@ -231,6 +239,7 @@ def main(arguments: list[str] | None = None) -> int:
             score.passed += total.histories - len(total.broken)
             score.failures += [f"seed {seed}" for seed, _ in total.broken]
             _report(total, options, score)
+            print(_ran(total, options))
             figures |= {"histories": total.histories, "violations": len(total.broken), "turns": total.turns}
             figures |= {"histories_per_second_and_core": total.histories / max(total.processor_seconds, 1e-9)}
             figures |= {"counts": dict(sorted(total.counts.items()))}
