@@ -81,7 +81,7 @@ def hash_secret(secret: str) -> str:
 
 def secret_matches(secret: str, stored_hash: str) -> bool:
     """Whether the hash is this secret's, in time that does not depend on where the two differ."""
-    return hmac.compare_digest(hash_secret(secret).encode(), stored_hash.encode())
+    return hmac.compare_digest(hash_secret(secret), stored_hash)
 
 
 def check_verbs(verbs: Collection[str]) -> frozenset[Verb]:

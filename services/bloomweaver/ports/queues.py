@@ -6,7 +6,7 @@ Unreachable: TransientError(QUEUE_UNAVAILABLE).
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from bloomweaver.domain.errors import WorkError
@@ -72,7 +72,13 @@ def queue_of(step: Step) -> str:
 
 def hints_of(look: Hint, steps: Iterable[Step]) -> list[tuple[str, Hint]]:
     """(queue, hint) for each step of the document that `look` points at."""
-    return [(queue_of(step), replace(look, seq=step.seq, pipe=step.pipe, unanswered=0)) for step in steps]
+    return [
+        (
+            queue_of(step),
+            Hint(look.tenant, look.collection_uid, look.document_id, step.seq, step.pipe, look.traceparent),
+        )
+        for step in steps
+    ]
 
 
 async def tell(queues: "Queues", hints: Iterable[tuple[str, Hint]]) -> None:

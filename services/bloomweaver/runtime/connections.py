@@ -11,6 +11,8 @@ from typing import Any, Final
 
 from uvicorn.protocols.http import httptools_impl
 
+from bloomweaver.runtime import context
+
 HEAD_SECONDS: Final = 10.0
 HEAD_BYTES: Final = 64 * 1024
 ANSWER_SECONDS: Final = 30.0
@@ -74,6 +76,11 @@ class Connection(httptools_impl.HttpToolsProtocol):
         self._end(self._head_timer)
         self._head_timer = None
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The last byte of a body; that of a small one comes before its request is looked at."""
+        super().on_message_complete()
+        self.cycle.scope[context.WHOLE_BODY_KEY] = True  # type: ignore[typeddict-unknown-key]  # for our layers
 
     def pause_writing(self) -> None:
         """The client does not take what is written."""

@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+WHOLE_BODY_KEY: Final = "bloomweaver.whole_body"
+"""In the scope of a request whose body is there already: reading it cannot wait for anybody."""
+
 
 @dataclass(frozen=True, slots=True)
 class RequestContext:
@@ -31,8 +34,18 @@ def current() -> RequestContext:
 @contextlib.contextmanager
 def using(context: RequestContext) -> Iterator[None]:
     """Let the context name all work inside."""
-    token = _CURRENT.set(context)
+    token = begin(context)
     try:
         yield
     finally:
-        _CURRENT.reset(token)
+        end(token)
+
+
+def begin(context: RequestContext) -> contextvars.Token[RequestContext]:
+    """`using` for the one place that every request passes; `end` takes what this gives."""
+    return _CURRENT.set(context)
+
+
+def end(token: contextvars.Token[RequestContext]) -> None:
+    """Back to what was before."""
+    _CURRENT.reset(token)

@@ -4,6 +4,7 @@ What the key does not see is refused before anything is looked at; what is left 
 waits for all that can still come. Every decision is counted, refused ones too.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -75,6 +76,7 @@ class Acceptor:
         self._clock = clock
         self._metrics = metrics
         self._log = structlog.get_logger("bloomweaver.changes")
+        self._says = self._log.is_enabled_for(logging.INFO)
 
     async def accept(
         self, items: Sequence[envelopes.Item], *, sender: Sender, wait: parameters.Wait | None = None
@@ -154,6 +156,8 @@ class Acceptor:
         outcome = one.result.outcome.value if isinstance(one.result, Accepted) else REJECTED
         size = len(submission.text) if submission is not None and submission.text is not None else 0
         self._metrics.count_event(kind, outcome, size_bytes=size)
+        if not self._says:
+            return
         self._log.info(
             "change",
             change_type=kind,

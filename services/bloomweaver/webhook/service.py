@@ -23,6 +23,9 @@ LONGEST_POLL_SECONDS = 0.25
 BREATH_BYTES = 1024 * 1024
 """So much text of one call is checked before others get a turn."""
 
+_Claim = tuple[str, str, str, str]
+"""(tenant, collection, source, event id)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -94,7 +97,7 @@ class WebhookService:
         self._nonces = nonces
         self._deployment = deployment
         self._limits = limits
-        self._deciding: dict[tuple[str, str, str, str], asyncio.Event] = {}
+        self._deciding: dict[_Claim, asyncio.Event | None] = {}
         self._outbox: list[tuple[str, Hint]] = []
         self._posted = asyncio.Event()
 
@@ -105,7 +108,7 @@ class WebhookService:
         """
         results: list[Accepted | Rejected | None] = [None] * len(submissions)
         changes: list[tuple[int, Change]] = []
-        claims: list[tuple[str, str, str, str]] = []
+        claims: list[_Claim] = []
         checked_bytes = 0
         try:
             for index, submission in enumerate(submissions):
@@ -124,7 +127,8 @@ class WebhookService:
                 results[index] = result
         finally:
             for claim in claims:
-                self._deciding.pop(claim).set()
+                if (awaited := self._deciding.pop(claim)) is not None:
+                    awaited.set()
         return [result for result in results if result is not None]
 
     async def retry(self, key: DocumentKey, *, caller: Caller) -> Accepted | None:
@@ -174,7 +178,7 @@ class WebhookService:
     async def _decide(self, changes: Sequence[Change], *, traceparent: str | None) -> list[Accepted | Rejected]:
         if not changes:
             return []
-        stored = [await self._with_blob(change) for change in changes]
+        stored = [await self._with_blob(change) if _is_large(change) else change for change in changes]
         results = await self._ledger.accept(stored)
         spare = []
         for change, result in zip(stored, results, strict=True):
@@ -183,15 +187,15 @@ class WebhookService:
             kept = isinstance(result, Accepted) and result.keeps_blob
             if change.content is not None and change.content.blob is not None and not kept:
                 spare.append(change.content.blob)
-        await self._drop(spare)
+        if spare:
+            await self._drop(spare)
         return results
 
     async def _drop(self, spare: Sequence[str]) -> None:
-        if spare:
-            try:
-                await self._blobs.delete(spare)
-            except TransientError:
-                return  # the sweep finds blobs that nothing names
+        try:
+            await self._blobs.delete(spare)
+        except TransientError:
+            return  # the sweep finds blobs that nothing names
 
     def _checked(self, submission: Submission, *, caller: Caller) -> Change:
         check_names(submission.collection, submission.document_id)
@@ -239,7 +243,7 @@ class WebhookService:
     async def _with_blob(self, change: Change) -> Change:
         """Large text goes to the blobs port before the decision, under a key that no other revision has."""
         content = change.content
-        if content is None or content.text is None or content.size_bytes <= identity.INLINE_TEXT_BYTES:
+        if content is None or content.text is None:
             return change
         collection = await self._registry.collection(change.tenant, change.collection)
         if collection is None:
@@ -250,21 +254,27 @@ class WebhookService:
         await self._blobs.put(key, content.text.encode())
         return replace(change, collection_uid=collection.uid, content=replace(content, text=None, blob=key))
 
-    async def _claim(self, change: Change, claims: list[tuple[str, str, str, str]]) -> None:
+    async def _claim(self, change: Change, claims: list[_Claim]) -> None:
         """One decision per event at a time in this process; a twin waits, then is a duplicate, or 409."""
         claim = (change.tenant, change.collection, change.event.source, change.event.event_id)
         if claim in claims:
             return  # the same event twice in one call: the ledger decides them in order
+        if claim in self._deciding:
+            await self._wait_for_twins(claim)
+        self._deciding[claim] = None
+        claims.append(claim)
+
+    async def _wait_for_twins(self, claim: _Claim) -> None:
         deadline = self._clock.monotonic() + self._limits.event_wait_seconds
-        while (twin := self._deciding.get(claim)) is not None:
+        while claim in self._deciding:
+            # Hardly any claim has a twin: the first one makes what is waited for.
+            decided = self._deciding[claim] = self._deciding[claim] or asyncio.Event()
             try:
                 async with asyncio.timeout(max(0.0, deadline - self._clock.monotonic())):
-                    await twin.wait()
+                    await decided.wait()
             except TimeoutError:
                 detail = "The same event is being decided right now. Ask again in a moment."
                 raise Refusal(Reason.EVENT_IN_PROGRESS, detail) from None
-        self._deciding[claim] = asyncio.Event()
-        claims.append(claim)
 
     def _post(self, accepted: Accepted, *, tenant: TenantId, document_id: DocumentId, traceparent: str | None) -> None:
         if accepted.steps:
@@ -275,6 +285,10 @@ class WebhookService:
         self._outbox.extend(queues.hints_of(look, accepted.steps))
         if self._outbox:
             self._posted.set()
+
+
+def _is_large(change: Change) -> bool:
+    return change.content is not None and change.content.size_bytes > identity.INLINE_TEXT_BYTES
 
 
 def check_names(collection: str, document_id: str) -> None:

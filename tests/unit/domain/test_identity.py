@@ -1,3 +1,5 @@
+import hashlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,6 +33,15 @@ def test_a_meta_hash_does_not_depend_on_the_order_of_keys():
     assert one == identity.meta_hash("T", "u", {"b": ("x", "y"), "a": 1})
     assert one != identity.meta_hash("T", "u", {"a": 1, "b": ("y", "x")})
     assert one != identity.meta_hash(None, "u", {"a": 1, "b": ("x", "y")})
+
+
+def test_a_fingerprint_is_the_hash_of_its_parts_as_canonical_json():
+    parts = ("upsert", 'a "quoted"\n\t\x7f\u2028ä😀', 2**63 - 1, None, "")
+    assert identity.fingerprint(*parts) == hashlib.sha256(identity.canonical_json(parts)).hexdigest()
+
+
+def test_the_hash_of_no_meta_is_like_any_other():
+    assert identity.meta_hash(None, None, {}) == hashlib.sha256(b"[null,null,{}]").hexdigest()
 
 
 def test_a_fingerprint_tells_where_its_parts_end():

@@ -73,6 +73,15 @@ class Surroundings:
 class _Application(fastapi.FastAPI):
     """The framework's application inside our layers, instead of around them."""
 
+    def __call__(  # type: ignore[override]  # a coroutine made by the stack is as good as one of our own
+        self, scope: types.Scope, receive: types.Receive, send: types.Send
+    ) -> Awaitable[None]:
+        """ASGI, without the framework's two frames around it."""
+        scope["app"] = self
+        if self.middleware_stack is None:
+            self.middleware_stack = self.build_middleware_stack()
+        return self.middleware_stack(scope, receive, send)
+
     def build_middleware_stack(self) -> types.ASGIApp:
         """What a request passes; asked for once, with the first request."""
         inner: types.ASGIApp = asyncexitstack.AsyncExitStackMiddleware(self.router)

@@ -76,7 +76,7 @@ class Middleware:
     def __init__(self, app: types.ASGIApp) -> None:
         self._app = app
 
-    async def __call__(self, scope: types.Scope, receive: types.Receive, send: types.Send) -> None:
+    def __call__(self, scope: types.Scope, receive: types.Receive, send: types.Send) -> Awaitable[None]:
         """ASGI."""
         if scope["type"] == "http":
             raw: bytes | None = scope.get("raw_path")
@@ -84,7 +84,7 @@ class Middleware:
                 raw = urllib.parse.quote(scope["path"]).encode("ascii")
             # Latin-1 keeps bytes beyond ASCII as they are: a convertor decodes them, a route without one never matches.
             scope["raw_path"], scope["path"] = raw, raw.partition(b"?")[0].decode("latin-1")
-        await self._app(scope, receive, send)
+        return self._app(scope, receive, send)
 
 
 class DirectRoute(routing.APIRoute):

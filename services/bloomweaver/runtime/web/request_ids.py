@@ -37,8 +37,11 @@ class Middleware:
                 message["headers"] = [*message.get("headers", ()), header]
             await send(message)
 
-        with context.using(here):
+        token = context.begin(here)
+        try:
             await self._app(scope, receive, named_send)
+        finally:
+            context.end(token)
 
 
 def read_context(headers: list[tuple[bytes, bytes]], *, new_request_id: Callable[[], str]) -> context.RequestContext:

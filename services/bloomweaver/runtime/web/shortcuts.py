@@ -5,7 +5,7 @@ all else of an accept. A `Route` has a path without parameters and an endpoint t
 Response, so there is nothing to work out; errors are the business of the layers outside, as everywhere.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from typing import Final
 
 from fastapi import routing
@@ -37,10 +37,7 @@ class Middleware:
             for method in route.methods or ()
         }
 
-    async def __call__(self, scope: types.Scope, receive: types.Receive, send: types.Send) -> None:
+    def __call__(self, scope: types.Scope, receive: types.Receive, send: types.Send) -> Awaitable[None]:
         """ASGI."""
         route = self._found.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
-        if route is None:
-            await self._app(scope, receive, send)
-        else:
-            await route.answer(scope, receive, send)
+        return (self._app if route is None else route.answer)(scope, receive, send)
