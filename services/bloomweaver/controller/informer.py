@@ -87,6 +87,8 @@ class Informer:
                 registry=registry,
                 settings=settings,
                 standalone=True,
+                # Else kopf asks for the user's name, and a pod's user has none.
+                identity=resources.PLURAL,  # type: ignore[arg-type]  # a NewType of str that kopf does not export
                 namespaces=[self._namespace],
                 stop_flag=stop,
             )
