@@ -14,10 +14,11 @@ from bloomweaver.runtime import config, health, lifecycle, serving
 
 LOOPBACK = "127.0.0.1"
 READY_POLL_SECONDS = 0.2
-# Name, service, and what it is told.
+# Name, service, and what it is told. There may be more than one embedder.
+EMBEDDER = "embedder"
 CHILDREN: Sequence[tuple[str, str, tuple[str, ...]]] = (
     ("webhook", "webhook", ()),
-    ("embedder", "embedder", ()),
+    (EMBEDDER, EMBEDDER, ()),
     ("writer-create", "writer", ("--operation=create",)),
     ("writer-update", "writer", ("--operation=update",)),
     ("writer-delete", "writer", ("--operation=delete",)),
@@ -74,7 +75,7 @@ async def opened(
     environment = {**_inherited(variables), **_told(data, wishes, store)}
     async with contextlib.AsyncExitStack() as stack:
         services = []
-        for name, service, arguments in CHILDREN:
+        for name, service, arguments in children(wishes.embedders):
             listener = stack.enter_context(lifecycle.listen(LOOPBACK, 0))
             services.append(supervising.Service(name, f"bloomweaver.{service}", arguments, environment, listener))
         ports = {service.name: service.port for service in services}
@@ -83,6 +84,12 @@ async def opened(
         routes = {prefix: ports[name] for prefix, name in ROUTES.items()}
         proxy = proxying.Proxy(routes, readiness=standing, client=client)
         yield Fleet(supervising.Supervisor(services, tell), ports, serving.server_of(proxy), standing)
+
+
+def children(embedders: int) -> list[tuple[str, str, tuple[str, ...]]]:
+    """Every process, with so many embedders."""
+    more = [(f"{EMBEDDER}-{number}", EMBEDDER, ()) for number in range(2, embedders + 1)]
+    return [*CHILDREN, *more]
 
 
 def _inherited(variables: Mapping[str, str]) -> dict[str, str]:

@@ -17,6 +17,12 @@ class DevSettings(settings.StoreSettings):
         description="Embedding model of new collections: a name, a directory, or a URL such as onnx://NAME.",
     )
     hosted_models: tuple[str, ...] = settings.hosted_models_field()
+    embedders: int = pydantic.Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Embedders that `--processes` starts; each has `threads` threads of its own.",
+    )
     threads: int | None = pydantic.Field(
         default=None, ge=1, description="Processor threads for embedding; not set means what the machine allows."
     )

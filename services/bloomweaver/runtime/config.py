@@ -33,6 +33,7 @@ SHARED_VARIABLES = frozenset({"BLOOMWEAVER_API_KEY", "BLOOMWEAVER_DATA", "BLOOMW
 FIELDS_OF_SOME = (
     "cpu_image",
     "egress_ports",
+    "embedders",
     "gpu_image",
     "gpu_node_labels",
     "grace_seconds",

@@ -14,7 +14,9 @@ from tests.integration.cli import processes
 from tests.support import running
 
 SERVICES = ("webhook", "embedder", "writer", "search", "reconciler")
-PARTS = 7
+EMBEDDERS = 2
+PARTS = 6 + EMBEDDERS
+DEV = ("dev", "--processes", "--embedders", str(EMBEDDERS))
 
 
 def children(pid: int) -> dict[int, str]:
@@ -39,7 +41,7 @@ def fleet(tmp_path: pathlib.Path) -> Iterator[tuple[processes.Deployment, "subpr
     deployment = processes.Deployment(tmp_path)
     deployment.environment["BLOOMWEAVER_MODEL"] = running.MODEL
     with deployment.log.open("a") as log:
-        process = deployment.begin("dev", "--processes", "--port", str(deployment.port), stdout=log, stderr=log)
+        process = deployment.begin(*DEV, "--port", str(deployment.port), stdout=log, stderr=log)
         started: dict[int, str] = {}
         try:
             running.until(lambda: ready(deployment), what=deployment.log)
@@ -97,6 +99,12 @@ def test_processes_end_when_the_one_that_started_them_is_killed(fleet):
     parent.kill()
     parent.wait()
     running.until(lambda: not any(alive(pid) for pid in started), what="children live on")
+
+
+def test_several_embedders_need_processes_of_their_own(tmp_path: pathlib.Path):
+    ended = processes.Deployment(tmp_path).run("dev", "--embedders", "2", "--port", "0")
+    assert ended.returncode == 2
+    assert "Add --processes" in ended.stderr
 
 
 def test_a_store_of_one_process_is_refused_with_what_to_do(tmp_path: pathlib.Path):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bloomweaver.cli import options, screen, surroundings
+from bloomweaver.cli import failures, options, screen, surroundings
 
 if TYPE_CHECKING:
     from bloomweaver.allinone import settings as dev_settings
@@ -39,6 +39,12 @@ def dev(
     processes: Annotated[
         bool, typer.Option("--processes", help="Each service a process of its own, behind one address.")
     ] = False,
+    embedders: Annotated[
+        int | None,
+        typer.Option(
+            "--embedders", metavar="N", min=1, max=64, help="So many embedders, with --processes. [default: 1]"
+        ),
+    ] = None,
     data: options.Data = None,
 ) -> None:
     """Run the whole service on this machine until Ctrl-C.
@@ -46,7 +52,9 @@ def dev(
     A key is always needed; the first start writes one into the data folder.
     """
     around = surroundings.of(context)
-    settings = settings_of(around.variables, port=port, host=host, model=model)
+    if embedders is not None and not processes:
+        raise failures.usage("One process has one embedder.", advice="Add --processes.")
+    settings = settings_of(around.variables, port=port, host=host, model=model, embedders=embedders)
     serve = _serve_processes if processes else _serve
     surroundings.run_serving(serve(around.data(data), settings, screen.Screen()))
 
