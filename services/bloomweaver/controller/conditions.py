@@ -101,6 +101,13 @@ def _pods(at: Situation) -> Finding | None:
             return Finding("False", Reason.PODS_REFUSED, message)
         if workload.failing:
             return Finding("False", Reason.PODS_FAILING, f"{workload.name}: {workload.failing}. See its log.")
+        made = workload.creating_since
+        if made is not None and at.world.now - made > NODE_SECONDS:
+            message = (
+                f"{workload.name}: a pod has had a node for over {NODE_SECONDS:.0f} s and does not start. A volume or "
+                "a Secret is missing, or the image takes long: see `kubectl describe pod`."
+            )
+            return Finding("False", Reason.PODS_FAILING, message)
         since = workload.pending_since
         if since is not None and at.world.now - since > NODE_SECONDS:
             message = f"{workload.name}: a pod has had no node for over {NODE_SECONDS:.0f} s. {workload.pending_reason}"

@@ -7,7 +7,7 @@ resource, so that deleting it takes all with it; pods run restricted, without a 
 from collections.abc import Iterator
 from typing import Any, Final
 
-from bloomweaver.controller import draining, observed, resources
+from bloomweaver.controller import draining, observed, resources, services
 
 PORT: Final = 8082
 DATA: Final = "/data"
@@ -21,6 +21,7 @@ SCHEMES: Final = {
     resources.Engine.TORCH: "sentence-transformers",
 }
 REQUESTS: Final = {"None": ("500m", "1536Mi"), "Nvidia": ("2", "8Gi")}
+SERVICE_REQUESTS: Final = ("250m", "512Mi")
 GPU: Final = "nvidia.com/gpu"
 SCALE_DOWN_SECONDS: Final = 240
 BULK_MESSAGES: Final = 20
@@ -120,6 +121,7 @@ def _pod(world: observed.World, revision: resources.Revision, *, drain_seconds: 
             {"name": "data", "emptyDir": {}},
             {"name": "scratch", "emptyDir": {}},
             *_weights(revision.model.source),
+            *_key(revision.model.service),
         ],
     }
     labels = {label.key: label.value for label in spec.runtime.node_selector}
@@ -140,9 +142,12 @@ def _pod(world: observed.World, revision: resources.Revision, *, drain_seconds: 
 def _container(world: observed.World, revision: resources.Revision, *, drain_seconds: int) -> Json:
     setup, spec = world.setup, world.resource.spec
     runtime = spec.runtime
-    image = runtime.image or (setup.gpu_image if runtime.engine is resources.Engine.TORCH else setup.cpu_image)
+    service = revision.model.service
+    torch = runtime.engine is resources.Engine.TORCH and service is None
+    image = runtime.image or (setup.gpu_image if torch else setup.cpu_image)
+    local = f"{SCHEMES[runtime.engine]}://{revision.model.name}"
     variables = {
-        "BLOOMWEAVER_MODEL": f"{SCHEMES[runtime.engine]}://{revision.model.name}",
+        "BLOOMWEAVER_MODEL": local if service is None else services.url_of(revision.model, service),
         "BLOOMWEAVER_MODELS": MODELS,
         "BLOOMWEAVER_HOST": "0.0.0.0",  # noqa: S104 - a pod is probed and scraped from outside
         "BLOOMWEAVER_PORT": str(PORT),
@@ -158,7 +163,7 @@ def _container(world: observed.World, revision: resources.Revision, *, drain_sec
         ],
         "env": [{"name": name, "value": value} for name, value in variables.items()],
         "ports": [{"name": "http", "containerPort": PORT}],
-        "resources": _resources(runtime),
+        "resources": _resources(runtime, hosted=service is not None),
         "startupProbe": _probe("/healthz", period=1, failures=STARTING_SECONDS),
         "livenessProbe": _probe("/healthz", period=10, failures=6),
         "readinessProbe": _probe("/readyz", period=5, failures=2),
@@ -174,6 +179,8 @@ def _container(world: observed.World, revision: resources.Revision, *, drain_sec
 def _mounts(model: resources.Model) -> list[Json]:
     """A model's folder is mounted alone: what is recorded of it goes beside it, where a pod may write."""
     mounts: list[Json] = [{"name": "data", "mountPath": DATA}, {"name": "scratch", "mountPath": "/tmp"}]  # noqa: S108 - the pod's own
+    if model.service is not None and model.service.key_secret_ref is not None:
+        return [*mounts, {"name": "service-key", "mountPath": services.KEY_FOLDER, "readOnly": True}]
     if model.source.baked is not None:
         return mounts
     mount: Json = {"name": "weights", "mountPath": f"{MODELS}/{model.name}", "readOnly": True}
@@ -191,8 +198,8 @@ def _probe(path: str, *, period: int, failures: int) -> Json:
     }
 
 
-def _resources(runtime: resources.Runtime) -> Json:
-    cpu, memory = REQUESTS[runtime.accelerator]
+def _resources(runtime: resources.Runtime, *, hosted: bool) -> Json:
+    cpu, memory = SERVICE_REQUESTS if hosted else REQUESTS[runtime.accelerator]
     memory = runtime.resources.memory or memory
     limits = {"memory": memory}
     if runtime.accelerator == "Nvidia":
@@ -208,10 +215,20 @@ def _weights(source: resources.Source) -> list[Json]:
     return []
 
 
+def _key(service: resources.Service | None) -> list[Json]:
+    if service is None or service.key_secret_ref is None:
+        return []
+    reference = service.key_secret_ref
+    items = [{"key": reference.key, "path": services.KEY_FILE}]
+    return [{"name": "service-key", "secret": {"secretName": reference.name, "items": items, "defaultMode": 0o440}}]
+
+
 def _network_policy(resource: resources.EmbeddingModel, revision: resources.Revision, setup: observed.Setup) -> Json:
     made = _object(resource, revision, "networking.k8s.io/v1", "NetworkPolicy")
     dns = {"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]}
-    stores = {"ports": [{"port": port, "protocol": "TCP"} for port in setup.egress_ports]}
+    service = revision.model.service
+    ports = {*setup.egress_ports, *([] if service is None else [services.port_of(service)])}
+    stores = {"ports": [{"port": port, "protocol": "TCP"} for port in sorted(ports)]}
     made["spec"] = {
         "podSelector": {"matchLabels": _selector(resource, revision)},
         "policyTypes": ["Ingress", "Egress"],

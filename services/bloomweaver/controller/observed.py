@@ -43,7 +43,8 @@ class Capabilities:
 class Workload:
     """A Deployment of the resource, and what its pods say.
 
-    pending_since: of the oldest pod without a node. failing, refused: why pods end, or were not made at all.
+    pending_since: of the oldest pod without a node. creating_since: of the oldest with one whose containers cannot be
+    made. failing, refused: why pods end, or were not made at all.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Workload:
     ready: int = 0
     pending_since: float | None = None
     pending_reason: str = ""
+    creating_since: float | None = None
     failing: str = ""
     refused: str = ""
 

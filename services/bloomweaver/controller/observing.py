@@ -66,6 +66,7 @@ def _workload(deployment: Json, pods: Iterable[Json]) -> observed.Workload:
         ready=status.get("readyReplicas", 0),
         pending_since=since,
         pending_reason=why,
+        creating_since=min((at for pod in pods for at in _creating(pod)), default=None),
         failing=failing[0] if failing else "",
         refused=refused[0] if refused else "",
     )
@@ -88,6 +89,16 @@ def _unplaced(pod: Json) -> Iterable[tuple[float, str]]:
         for condition in pod["status"].get("conditions", []):
             if condition["type"] == "PodScheduled" and condition["status"] == "False":
                 yield _seconds(condition["lastTransitionTime"]), condition.get("message", "")
+
+
+def _creating(pod: Json) -> Iterable[float]:
+    """Since when a placed pod waits for its volumes and images: nothing else in its status tells of a lost Secret."""
+    status = pod.get("status", {})
+    waiting = [each.get("state", {}).get("waiting", {}).get("reason") for each in status.get("containerStatuses", [])]
+    if status.get("phase") == "Pending" and "ContainerCreating" in waiting:
+        for condition in status.get("conditions", []):
+            if condition["type"] == "PodScheduled" and condition["status"] == "True":
+                yield _seconds(condition["lastTransitionTime"])
 
 
 def _missing(pod: Json) -> Iterable[str]:

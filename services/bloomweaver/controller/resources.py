@@ -85,14 +85,58 @@ class Source(Part):
     image: ImageVolume | None = None
 
 
+class SecretKey(Part):
+    """A key of a Secret in the resource's namespace."""
+
+    name: Annotated[str, pydantic.Field(min_length=1, max_length=253)]
+    key: Annotated[str, pydantic.Field(min_length=1, max_length=253)]
+
+
+class Service(Part):
+    """Who runs the model, where that is elsewhere; engine, model and revision name its space."""
+
+    model_config = rules(
+        _rule("self.engine == 'Bedrock' || self.endpoint != ''", "engines HTTP and Ollama need endpoint"),
+        _rule("self.engine != 'Bedrock' || self.region != ''", "engine Bedrock needs region"),
+        _rule(
+            "self.engine != 'Bedrock' || !has(self.keySecretRef)",
+            "engine Bedrock takes its credentials from the pod's service account, not from keySecretRef",
+        ),
+    )
+    engine: Literal["HTTP", "Ollama", "Bedrock"]
+    model: Annotated[str, pydantic.Field(min_length=1, max_length=200, description="Its name there.")]
+    endpoint: Annotated[
+        str,
+        pydantic.Field(
+            max_length=500,
+            pattern=r"^(https?://[^@?#\s]+)?$",
+            description="HTTP: what stands before /embeddings, e.g. https://host/v1. Ollama: the server.",
+        ),
+    ] = ""
+    region: Annotated[str, pydantic.Field(max_length=40, pattern=r"^[a-z0-9-]*$", description="Of Bedrock.")] = ""
+    revision: Annotated[
+        str,
+        pydantic.Field(
+            min_length=1, max_length=40, description="Another one says that other weights answer by the same name."
+        ),
+    ] = "1"
+    query_prefix: Annotated[str, pydantic.Field(max_length=500, description="Put before queries.")] = ""
+    document_prefix: Annotated[str, pydantic.Field(max_length=500, description="Put before documents.")] = ""
+    asks_dimension: Annotated[
+        bool, pydantic.Field(description="HTTP: vectors of model.dimensions are asked for, of models that can be.")
+    ] = False
+    key_secret_ref: SecretKey | None = None
+
+
 class Model(Part):
     """Which model. name and space are its identity: another one is a new revision and begins a re-index."""
 
     model_config = rules(
         _rule(
-            "self.name in ['all-minilm-l6-v2', 'bge-small-en-v1.5'] || self.space != ''",
+            "self.name in ['all-minilm-l6-v2', 'bge-small-en-v1.5'] || self.space != '' || has(self.service)",
             "a model that does not come with BloomWeaver needs its space: docs/reference/embeddingmodel.md",
-        )
+        ),
+        _rule("!has(self.service) || has(self.source.baked)", "a model with a service has no source of weights"),
     )
     name: Annotated[
         str, pydantic.Field(min_length=1, max_length=200, description="Its name, as collections name it.", pattern=NAME)
@@ -110,6 +154,7 @@ class Model(Part):
         int, pydantic.Field(ge=16, le=131072, description="Tokens of a document that it reads at most; checked.")
     ]
     source: Source = Source(baked=Baked())
+    service: Service | None = None
 
 
 class Chunking(Part):
@@ -249,6 +294,10 @@ class Spec(Part):
         _rule(
             "!has(self.chunking) || self.chunking.maxTokens <= self.model.maxTokens",
             "chunking.maxTokens is at most model.maxTokens",
+        ),
+        _rule(
+            "!has(self.model.service) || self.runtime.accelerator == 'None'",
+            "runtime.accelerator: None, because a service elsewhere runs the model",
         ),
     )
     model: Model

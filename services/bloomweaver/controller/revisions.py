@@ -3,8 +3,8 @@
 import hashlib
 from dataclasses import dataclass
 
-from bloomweaver.controller import resources
-from bloomweaver.domain import models
+from bloomweaver.controller import resources, services
+from bloomweaver.domain import errors, models
 from bloomweaver.domain.documents import Chunking, Pipeline
 
 SPECIAL_TOKENS = 2
@@ -25,14 +25,25 @@ def hash_of(name: str, space: str) -> str:
 
 def of(model: resources.Model, *, since: str = "") -> resources.Revision:
     """The revision that a resource asks for."""
-    provided = models.PROVIDED.get(model.name)
+    try:
+        provided = _known(model)
+    except errors.ConfigurationError:
+        provided = None  # `trouble_of` tells
     space = models.space_of(provided) if provided is not None else model.space
     return resources.Revision(hash=hash_of(model.name, space), model=model, space=space, since=since)
 
 
+def _known(model: resources.Model) -> models.ModelSpec | None:
+    """What is known of the model without its files."""
+    return models.PROVIDED.get(model.name) if model.service is None else services.spec_of(model, model.service)
+
+
 def trouble_of(model: resources.Model, *, image_volumes: bool) -> Trouble | None:
     """What is wrong with the model, as far as that can be known without its files."""
-    provided = models.PROVIDED.get(model.name)
+    try:
+        provided = _known(model)
+    except errors.ConfigurationError as error:
+        return Trouble(mismatch=False, message=f"spec.model.service: {error.detail}")
     if provided is None:
         if not model.space:
             return Trouble(
@@ -58,7 +69,7 @@ def trouble_of(model: resources.Model, *, image_volumes: bool) -> Trouble | None
 
 def room_of(model: resources.Model) -> int:
     """Tokens of a document's chunk."""
-    provided = models.PROVIDED.get(model.name)
+    provided = _known(model)
     return model.max_tokens - SPECIAL_TOKENS if provided is None else provided.room(models.Kind.DOCUMENT)
 
 

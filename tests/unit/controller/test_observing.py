@@ -43,6 +43,13 @@ def test_a_pod_without_a_node_tells_since_when_and_why():
     assert (workload.pending_since, workload.pending_reason) == (1_790_000_000.0, "0/3 nodes are available.")
 
 
+def test_a_pod_that_waits_for_a_volume_tells_since_when():
+    condition = {"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-09-21T14:13:20Z"}
+    waits = waiting("ContainerCreating") | {"phase": "Pending", "conditions": [condition]}
+    (workload,) = seen(pod=waits).workloads
+    assert (workload.creating_since, workload.failing, workload.pending_since) == (1_790_000_000.0, "", None)
+
+
 def test_a_pod_that_keeps_ending_tells_its_code():
     (workload,) = seen(pod=waiting("CrashLoopBackOff", restarts=6)).workloads
     assert workload.failing == "CrashLoopBackOff, ended 6 times, last with code 78"

@@ -57,7 +57,12 @@ GOOD = [
     "rollout: {strategy: Manual, begin: 0a234567, promotion: Manual, promote: 89abcdef}",
     "rollout: {pin: 89abcdef, gate: {maxFailedPercent: 1}, keepPreviousSeconds: 0}",
     "suspend: true",
+    "model.name: a; model.service: {engine: HTTP, model: m, endpoint: 'https://h/v1', keySecretRef: {name: s, key: k}}",
+    "model.name: nomic; model.service: {engine: Ollama, model: nomic-embed-text, endpoint: 'http://ollama:11434'}",
+    "model.name: titan; model.service: {engine: Bedrock, model: 'amazon.titan-embed-text-v2:0', region: eu-central-1}",
 ]
+
+SERVICE = "model.name: small; model.service: "
 
 BAD = [
     ("-model.name", ".spec.model: name is required"),
@@ -87,6 +92,22 @@ BAD = [
     ("rollout: {promote: 01abcdef, pin: 89abcdef}", "give promote or pin, not both"),
     ("rollout: {pin: bge-small}", ".spec.rollout.pin: has another"),
     ("suspend: later", ".spec.suspend: is no boolean"),
+    (f"{SERVICE}{{engine: HTTP, model: m}}", "engines HTTP and Ollama need endpoint"),
+    (f"{SERVICE}{{engine: Bedrock, model: m}}", "engine Bedrock needs region"),
+    (f"{SERVICE}{{engine: OpenAI, model: m}}", ".spec.model.service.engine: is none of HTTP, Ollama, Bedrock"),
+    (f"{SERVICE}{{engine: HTTP, model: m, endpoint: 'https://key@h/v1'}}", "endpoint: has another form"),
+    (
+        f"{SERVICE}{{engine: Bedrock, model: m, region: r, keySecretRef: {{name: s, key: k}}}}",
+        "takes its credentials from the pod's service account",
+    ),
+    (
+        f"{SERVICE}{{engine: Ollama, model: m, endpoint: 'http://o'}}; model.source: {{claim: {{name: w}}}}",
+        "a model with a service has no source of weights",
+    ),
+    (
+        f"{SERVICE}{{engine: Ollama, model: m, endpoint: 'http://o'}}; runtime: {{engine: Torch, accelerator: Nvidia}}",
+        "because a service elsewhere runs the model",
+    ),
 ]
 
 
@@ -126,7 +147,7 @@ def test_a_sample_is_let_through(path: pathlib.Path):
 
 
 def test_models_that_come_with_the_project_are_those_that_need_no_space():
-    (rule,) = schema.spec_schema()["properties"]["model"]["x-kubernetes-validations"]
+    rule, _ = schema.spec_schema()["properties"]["model"]["x-kubernetes-validations"]
     assert [name for name in models.PROVIDED if f"'{name}'" not in rule["rule"]] == []
 
 
