@@ -168,7 +168,7 @@ async def test_a_service_that_is_away_is_asked_again_later(trouble: Exception):
 
 
 async def test_an_answer_without_end_is_given_up():
-    endless = (200, b" " * (http_calls.ANSWER_BYTES + 1), {})
+    endless: tuple[int, Any, dict[str, str]] = (200, b" " * (http_calls.ANSWER_BYTES + 1), {})
     with pytest.raises(errors.RetryableError):
         await embedded(services.Double(answer=endless), "a")
 
