@@ -27,7 +27,11 @@ PAGE_ROWS = 1000
 PAGE_BYTES = 8192
 REMEMBERED = 10_000
 TRIES = 3
-LEAST_EF_SEARCH, MOST_EF_SEARCH = 100, 1000
+LEAST_EF_SEARCH, MOST_EF_SEARCH = 200, 1000
+SPARE_MATCHES = 40
+"""An index finds the best of many better than of few: so many more than are wanted are asked for. Where it does not
+find these either, a filter lets few through, and what it found is a chance sample of them."""
+
 MATCHES_LIKE_A_SCAN = 160
 """Finding so many matches by an index takes as long as scanning `exact_bytes`."""
 
@@ -58,7 +62,7 @@ _IDS = (
 _PREPARE = (
     "SELECT (SELECT last_value FROM vector_position), uses_index,"
     " set_config('enable_indexscan', CASE WHEN uses_index THEN 'on' ELSE 'off' END, true),"
-    " set_config('hnsw.iterative_scan', 'strict_order', true), set_config('hnsw.ef_search', %(ef)s, true),"
+    " set_config('hnsw.iterative_scan', 'relaxed_order', true), set_config('hnsw.ef_search', %(ef)s, true),"
     " set_config('hnsw.max_scan_tuples', greatest(1000, least(pages / 6, 1000000))::text, true),"
     " set_config('work_mem', '16MB', true)"
     f" FROM (SELECT pg_relation_size(to_regclass(%(table)s)) / {PAGE_BYTES} AS pages) size,"
@@ -128,15 +132,14 @@ class PostgresqlVectors:
                 return _Found(int((await self._engine.fetch(_POSITION))[0][0]), by_index=False, rows=[])
             checks.check_query(vector, dimension=known.dimension)
             found = await self._search(known, vector, k=k, where=where)
-            if found.by_index and len(found.rows) <= k:
+            if found.by_index and len(found.rows) < _asked_for(k):
                 return await self._search(known, vector, k=k, where=where, scans=True)
             return found
 
         found = await self._at_table(namespace, search)
-        matches = tuple(
-            vectors.Match(document_id, seq, idx, _score(score)) for document_id, seq, idx, score in found.rows[:k]
-        )
-        return vectors.Matches(matches, found.position, more=len(found.rows) > k)
+        matches = [vectors.Match(document_id, seq, idx, _score(score)) for document_id, seq, idx, score in found.rows]
+        matches.sort(key=lambda match: -match.score)  # the index gives them in about that order
+        return vectors.Matches(tuple(matches[:k]), found.position, more=len(matches) > k)
 
     async def present(self, namespace: str, ids: Sequence[str]) -> set[str]:
         return {row[0] for row in await self._ask(namespace, _PRESENT, ids=list(ids))}
@@ -185,7 +188,7 @@ class PostgresqlVectors:
     ) -> _Found:
         condition, values = postgresql_filters.condition(where)
         statement = _QUERY.format(table=known.table, where=condition)
-        values |= {"vector": binary.vector(vector), "limit": k + 1}
+        values |= {"vector": binary.vector(vector), "limit": _asked_for(k)}
         ef_search = min(MOST_EF_SEARCH, max(LEAST_EF_SEARCH, 2 * k))
         scanned_pages = int(self._exact_bytes / PAGE_BYTES * (1 + k / MATCHES_LIKE_A_SCAN))
         prepare = {"table": known.table, "ef": str(ef_search), "scans": scans, "scanned_pages": scanned_pages}
@@ -249,6 +252,11 @@ def _columns(records: Sequence[vectors.Record], *, element_oid: int) -> dict[str
         "metadata": [json.dumps(dict(record.metadata), ensure_ascii=False) for record in rows],
         "embeddings": binary.array([record.vector for record in rows], element_oid=element_oid),
     }
+
+
+def _asked_for(k: int) -> int:
+    """How many matches show that there are more than k, and which of them are the best."""
+    return k + 1 + SPARE_MATCHES
 
 
 def _score(score: float) -> float:
