@@ -207,7 +207,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, help="run seeds for that long instead")
     budget = "mutants, control and seeds together, in that time; with --histories the seeds alone, as many as fit"
     parser.add_argument("--budget-seconds", type=float, help=budget)
-    parser.add_argument("--minimum", type=int, default=2000, help="seeds to run also where a whole budget is not enough")
+    parser.add_argument("--minimum", type=int, default=2000, help="seeds to run also where a budget is too small")
     parser.add_argument("--seed", type=int, help="replay one history")
     parser.add_argument("--first", type=int, default=1, help="the first seed")
     parser.add_argument("--jobs", type=int, default=2)

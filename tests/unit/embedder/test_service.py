@@ -7,7 +7,9 @@ from dataclasses import replace
 from bloomweaver.domain import identity
 from bloomweaver.domain.documents import State, VersionState
 from bloomweaver.domain.errors import PermanentError, RetryableError, TransientError
+from bloomweaver.domain.identity import DocumentId
 from bloomweaver.domain.reasons import Reason
+from bloomweaver.embedder import service
 from bloomweaver.ports import embedders, queues
 from tests.support import pipelines
 
@@ -41,6 +43,29 @@ async def test_the_same_hint_twice_builds_once() -> None:
 
         (second,) = (await pipe.look("a")).versions
         assert second.build == first.build
+
+
+async def test_of_many_hints_those_with_something_to_do_are_found_and_one_for_each_document() -> None:
+    async with pipelines.opened() as pipe:
+        await pipe.put("done", "one two three")
+        await pipe.settle()
+        await pipe.put("gone", "one two three")
+        await pipe.delete("gone")
+        for text in ("first", "second", "third"):
+            await pipe.put("edited", text)
+        received = await pipe.store.queues.receive(pipe.change_queue, limit=10, visibility_seconds=60.0)
+        edits = [delivery.hint for delivery in received if delivery.hint.document_id == "edited"]
+        old = [delivery.hint for delivery in received if delivery.hint not in edits]
+        done = replace(old[0], document_id=DocumentId("done"))
+        unknown = replace(old[0], document_id=DocumentId("unknown"))
+        suspicious = replace(edits[1], unanswered=2)
+
+        worker = pipe.workers[pipe.change_queue]
+        assert isinstance(worker, service.EmbedderService)
+        wanted = await worker.sift([*old, done, unknown, edits[0], suspicious, edits[2]])
+
+        assert (len(edits), len(old)) == (3, 1)
+        assert wanted == {suspicious}
 
 
 async def test_the_same_hint_twice_at_once_is_done_for_neither_before_the_intent_stands() -> None:

@@ -1,5 +1,6 @@
 """The loop that acks: only after what was asked for is durable, and no document pays for another."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 
 from bloomweaver.domain.documents import State
@@ -8,6 +9,7 @@ from bloomweaver.domain.events import Hint
 from bloomweaver.domain.identity import Pipe
 from bloomweaver.domain.reasons import Reason
 from bloomweaver.ports import queues
+from bloomweaver.runtime import consumer
 from tests.support import pipelines
 
 
@@ -146,5 +148,145 @@ async def test_a_stopped_loop_ends_and_gives_back_what_it_holds() -> None:
 
         await loop.handle(batch)
         await loop.run()
+
+        assert (await pipe.store.queues.depths())[pipe.change_queue].visible == 1
+
+
+class Receives:
+    """Queues that remember how many hints each receive asked for, and how many each ack ended."""
+
+    def __init__(self, inner: queues.Queues) -> None:
+        self._inner = inner
+        self.asked: list[int] = []
+        self.acked: list[int] = []
+
+    async def receive(
+        self, queue: str, *, limit: int, visibility_seconds: float, wait_seconds: float = 0.0
+    ) -> list[queues.Delivery]:
+        self.asked.append(limit)
+        await asyncio.sleep(0)  # others have their turn, as they do while a real store is asked
+        return await self._inner.receive(queue, limit=limit, visibility_seconds=visibility_seconds)
+
+    async def ack(self, queue: str, deliveries: Sequence[queues.Delivery]) -> None:
+        self.acked.append(len(deliveries))
+        await self._inner.ack(queue, deliveries)
+
+    async def send(self, queue: str, hints: Sequence[Hint], *, delay_seconds: float = 0.0) -> None:
+        await self._inner.send(queue, hints, delay_seconds=delay_seconds)
+
+    async def release(self, queue: str, deliveries: Sequence[queues.Delivery], *, delay_seconds: float = 0.0) -> None:
+        await self._inner.release(queue, deliveries, delay_seconds=delay_seconds)
+
+    async def extend(self, queue: str, deliveries: Sequence[queues.Delivery], *, visibility_seconds: float) -> None:
+        await self._inner.extend(queue, deliveries, visibility_seconds=visibility_seconds)
+
+    async def depths(self) -> dict[str, queues.Depth]:
+        return await self._inner.depths()
+
+    async def dead(self, queue: str, *, limit: int) -> list[queues.Delivery]:
+        return await self._inner.dead(queue, limit=limit)
+
+
+def sifting(
+    pipe: pipelines.Pipeline, received: queues.Queues, worker: queues.Worker, sift: consumer.Sift
+) -> consumer.Consumer:
+    """A loop of two hints a batch and two batches at once, which may receive eight where most are old."""
+    pace = consumer.Pace(limit=2, handlers=2, sifted=8, wait_seconds=0.0, pause_seconds=0.0)
+    return consumer.Consumer(
+        queue=pipe.change_queue,
+        queues=received,
+        ledger=pipe.ledger,
+        worker=worker,
+        pace=pace,
+        on_trouble=lambda reason: None,
+        sift=sift,
+    )
+
+
+async def test_old_hints_are_acked_together_and_the_next_receive_asks_for_more() -> None:
+    async with pipelines.opened() as pipe:
+        for number in range(21):
+            await pipe.put("last" if number == 20 else f"old-{number}", "one two three")
+        received = Receives(pipe.store.queues)
+
+        def last(hints: Sequence[Hint]) -> list[queues.Trouble]:
+            loop.stop()
+            return []
+
+        async def sift(hints: Sequence[Hint]) -> list[Hint]:
+            return [hint for hint in hints if hint.document_id == "last"]
+
+        worker = Worker(last)
+        loop = sifting(pipe, received, worker, sift)
+
+        await loop.run()
+
+        assert worker.calls == [["last"]]
+        assert received.asked[:3] == [4, 8, 8]
+        assert received.acked == [4, 8, 8, 1]
+        assert loop.progress.done == 21
+        assert pipe.change_queue not in await pipe.store.queues.depths()
+
+
+async def test_what_is_not_old_is_worked_in_batches_however_many_were_received() -> None:
+    async with pipelines.opened() as pipe:
+        for number in range(4):
+            await pipe.put(f"doc-{number}", "one two three")
+        received = Receives(pipe.store.queues)
+
+        def enough(hints: Sequence[Hint]) -> list[queues.Trouble]:
+            if len(worker.calls) == 2:
+                loop.stop()
+            return []
+
+        async def sift(hints: Sequence[Hint]) -> Sequence[Hint]:
+            return hints
+
+        worker = Worker(enough)
+        loop = sifting(pipe, received, worker, sift)
+
+        await loop.run()
+
+        assert worker.calls == [["doc-0", "doc-1"], ["doc-2", "doc-3"]]
+        assert received.asked[0] == 4
+        assert received.acked == [2, 2]
+
+
+async def test_where_nobody_can_tell_what_is_old_the_worker_is_given_everything() -> None:
+    async with pipelines.opened() as pipe:
+        await pipe.put("a", "one two three")
+
+        def last(hints: Sequence[Hint]) -> list[queues.Trouble]:
+            loop.stop()
+            return []
+
+        async def away(hints: Sequence[Hint]) -> list[Hint]:
+            raise TransientError(Reason.LEDGER_UNAVAILABLE)
+
+        worker = Worker(last)
+        loop = sifting(pipe, Receives(pipe.store.queues), worker, away)
+
+        await loop.run()
+
+        assert worker.calls == [["a"]]
+
+
+async def test_what_is_looked_at_when_the_loop_is_cancelled_is_given_back() -> None:
+    async with pipelines.opened() as pipe:
+        await pipe.put("a", "one two three")
+        looking = asyncio.Event()
+
+        async def for_ever(hints: Sequence[Hint]) -> list[Hint]:
+            looking.set()
+            await asyncio.Event().wait()
+            return []
+
+        loop = sifting(pipe, pipe.store.queues, Worker(lambda hints: []), for_ever)
+        running = asyncio.create_task(loop.run())
+        await looking.wait()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+        await loop.give_back()
 
         assert (await pipe.store.queues.depths())[pipe.change_queue].visible == 1
