@@ -95,9 +95,15 @@ async def test_a_server_that_is_cut_off_is_told_to_all_and_forgotten(w, database
 
 async def test_a_lock_that_lasts_is_told_as_such(w, postgresql_store_url, time):
     await w.put("text", "held")
-    async with databases.opened(postgresql_store_url, time) as impatient:
-        async with impatient.engine.transaction() as tx:
-            await tx.run("SELECT set_config('lock_timeout', '50ms', false)")
+    async with databases.opened(f"{postgresql_store_url}?pool=2", time) as impatient:
+        both = asyncio.Barrier(2)
+
+        async def hurry():
+            async with impatient.engine.transaction() as tx:
+                await tx.run("SELECT set_config('lock_timeout', '50ms', false)")
+                await both.wait()
+
+        await asyncio.gather(hurry(), hurry())  # every connection that it may have
         with psycopg.connect(postgresql_store_url) as other:
             other.execute(HOLD)
             with pytest.raises(errors.TransientError) as caught:

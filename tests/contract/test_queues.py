@@ -9,6 +9,12 @@ from bloomweaver.adapters.engines.sqlite import engine
 from bloomweaver.adapters.queues import memory, postgresql, sqlite
 from bloomweaver.testing import clocks
 from bloomweaver.testing.contracts import queues as contract
+from tests.support import running
+
+LISTENING = (
+    "SELECT pid FROM pg_stat_activity WHERE starts_with(query, 'LISTEN') AND state = 'idle'"
+    " AND datname = current_database()"
+)
 
 
 @pytest.fixture
@@ -86,14 +92,16 @@ class TestPostgresql(contract.QueuesContract):
             yield found
             await found.aclose()
 
-    async def test_a_receiver_is_woken_by_what_another_process_sends(self, queues, other):
-        waiting = asyncio.create_task(
-            queues.receive(contract.QUEUE, limit=5, visibility_seconds=30.0, wait_seconds=20.0)
-        )
-        await asyncio.sleep(0.3)  # its listener is up, and it waits
-        await other.send(contract.QUEUE, contract.hints(1))
-        async with asyncio.timeout(postgresql.POLL_SECONDS / 2):
+    async def test_a_receiver_is_woken_by_what_another_process_sends(self, time, postgresql_store_url, other):
+        async with postgresql_engine.open_engine(postgresql_store_url, clock=time, nonces=clock.SystemNonces()) as own:
+            sleeper = postgresql.PostgresqlQueues(own, poll_seconds=36_000.0)
+            waiting = asyncio.create_task(
+                sleeper.receive(contract.QUEUE, limit=5, visibility_seconds=30.0, wait_seconds=36_000.0)
+            )
+            await running.eventually(lambda: own.fetch(LISTENING))
+            await other.send(contract.QUEUE, contract.hints(1))
             assert [delivery.hint for delivery in await waiting] == contract.hints(1)
+            await sleeper.aclose()
 
     async def test_receivers_of_two_processes_never_hold_the_same_hint(self, queues, other):
         await queues.send(contract.QUEUE, contract.hints(100))

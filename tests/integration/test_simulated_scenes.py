@@ -8,7 +8,7 @@ import pytest
 from tests.simulation import histories, plans, simulate
 
 SEEDS = range(1, 13)
-HOT_SECONDS = 300.0
+HOT_SECONDS = 180.0
 LONGEST_WITHOUT_NEWS_SECONDS = 120.0
 LONGEST_WAIT_SECONDS = 400.0
 

@@ -62,8 +62,9 @@ _DEPTHS = (
 class PostgresqlQueues:
     """See the module's docstring. Make one per process: its receivers share one listening connection. Close it."""
 
-    def __init__(self, engine: engines.Engine) -> None:
+    def __init__(self, engine: engines.Engine, *, poll_seconds: float = POLL_SECONDS) -> None:
         self._engine = engine
+        self._poll_seconds = poll_seconds
         self._channel = f"hints.{engine.address.schema}"[:63]
         self._sender = sending.Sender(engine, channel=self._channel)
         self._news: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
@@ -148,7 +149,8 @@ class PostgresqlQueues:
             taken += [(number, message, receives) for number, message, receives, dead, _ in found if not dead]
             if len(taken) == limit or not any(row[3] for row in found):
                 break
-        pause = POLL_SECONDS if until_next is None else min(POLL_SECONDS, max(until_next, 0.0))
+        poll = self._poll_seconds
+        pause = poll if until_next is None else min(poll, max(until_next, 0.0))
         return _deliveries(taken), pause
 
     async def _ask(self, statement: str, **values: object) -> list[engines.Record]:
