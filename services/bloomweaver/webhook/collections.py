@@ -6,14 +6,14 @@ from typing import Any, Final
 import fastapi
 from starlette import requests, responses
 
-from bloomweaver.domain import credentials, errors
+from bloomweaver.domain import credentials, errors, pricing
 from bloomweaver.domain.credentials import Verb
 from bloomweaver.domain.documents import Collection, Generation, Ordering, Row, State
 from bloomweaver.domain.reasons import Reason
 from bloomweaver.ports import clock as clocks
 from bloomweaver.ports import ledger, registry
 from bloomweaver.runtime.web import answers, authentication, bodies, paths
-from bloomweaver.webhook import answering, finding, managing, parameters
+from bloomweaver.webhook import answering, estimating, finding, managing, parameters
 from bloomweaver.webhook.schemas import collections as schemas
 
 PATH: Final = "/v1/collections/{collection:collection}"
@@ -118,7 +118,12 @@ class CollectionRoutes:
     def _add_reindex(self, made: fastapi.APIRouter) -> None:
         shown: dict[int | str, dict[str, Any]] = {200: {"model": schemas.Reindex}}
         made.add_api_route(
-            f"{PATH}/reindex", self.reindex, methods=["GET"], summary="How far a re-index is", responses=shown
+            f"{PATH}/reindex",
+            self.reindex,
+            methods=["GET"],
+            summary="How far a re-index is, or what one would take",
+            responses=shown,
+            openapi_extra=parameters.documented("model"),
         )
         forced = parameters.documented("force")
         for name, endpoint, summary, extra in (
@@ -180,11 +185,12 @@ class CollectionRoutes:
         return answers.as_json({"name": collection, "state": "deleting"}, status=202)
 
     async def reindex(self, request: requests.Request, collection: str) -> responses.Response:
-        """How far the building or soaking pipeline is."""
+        """How far the building or soaking pipeline is; with `model`, what a re-index to that one would take."""
         principal = authentication.principal_of(request, Verb.READ)
-        parameters.read(request)
+        model = parameters.read(request, "model").get("model")
         found = await self._finder.collection(principal, collection)
-        return answers.as_json(reindex_json(await self._collections.reindex(found), principal))
+        told = self._collections.reindex(found) if model is None else self._collections.foreseen(found, model=model)
+        return answers.as_json(reindex_json(await told, principal))
 
     async def promote(self, request: requests.Request, collection: str) -> responses.Response:
         """Cut over, if every live document is ready, or `force` says that it may be without them."""
@@ -242,8 +248,29 @@ def reindex_json(reindex: managing.Reindex, principal: credentials.Principal) ->
         "done": gate.ready if gate else 0 if whole else None,
         "failed": gate.failed if gate else 0 if whole else None,
         "gate": {"open": gate.open, "ready": gate.ready, "laggards": managing.laggards_of(gate)} if gate else None,
-        "estimate": {"documents": estimate.documents, "tokens": estimate.tokens} if estimate else None,
+        "estimate": _estimate_json(estimate) if estimate else None,
         "soak_until": answering.timestamp(generation.previous_until),
+    }
+
+
+def _estimate_json(estimate: estimating.Estimate) -> answering.Json:
+    cost = estimate.cost
+    told = None
+    if cost is not None:
+        told = {
+            "amount": cost.amount,
+            "currency": pricing.CURRENCY,
+            "per_million_tokens": cost.price.per_million_tokens,
+            "source": cost.price.source,
+            "as_of": cost.price.as_of,
+        }
+    return {
+        "documents": estimate.documents,
+        "tokens": estimate.tokens,
+        "chunks": estimate.chunks,
+        "vector_bytes": estimate.vector_bytes,
+        "seconds": estimate.seconds,
+        "cost": told,
     }
 
 

@@ -25,7 +25,7 @@ def main() -> NoReturn:
 async def begin(wishes: settings.WebhookSettings, host: process.Host) -> AsyncIterator[fastapi.FastAPI]:
     """Open, until the context ends."""
     nonces = opening.system_nonces()
-    resolve = functools.partial(opening.resolved_model, models_dir=Path(wishes.models))
+    resolve = functools.partial(opening.resolved_model, models_dir=Path(wishes.models), hosted=wishes.hosted())
     sealer = opening.sealer(wishes.sealing_key(), random=nonces.secret)
     offered = offering.Offering(resolve, default=wishes.model, names_only=True)
     rate = rates.wished(wishes.key_requests_per_second, burst=wishes.key_burst)

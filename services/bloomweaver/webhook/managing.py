@@ -6,31 +6,34 @@ operators one wins and the other is told.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol
 
 from bloomweaver.domain import identity
-from bloomweaver.domain.documents import Chunking, Collection, Generation, Ordering, Pipeline
+from bloomweaver.domain.documents import Chunking, Collection, Generation, Ordering, Pipeline, State
 from bloomweaver.domain.errors import Refusal
 from bloomweaver.domain.identity import TenantId
 from bloomweaver.domain.reasons import Reason
 from bloomweaver.ports import ledger, registry
+from bloomweaver.webhook import estimating
 
 SOAK_SECONDS = 24 * 3600.0
-ESTIMATE_DOCUMENTS = 500
-BYTES_PER_TOKEN = 4
 TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
 class OfferedModel:
-    """A model that a collection may have. room: tokens of a document's chunk, special tokens and prefix taken off."""
+    """A model that a collection may have. room: tokens of a document's chunk, special tokens and prefix taken off.
+
+    priced_as: its name at the service that is paid by the token for it; empty elsewhere.
+    """
 
     name: str
     space: str
     dimension: int
     room: int
+    priced_as: str = ""
 
 
 class Models(Protocol):
@@ -79,25 +82,17 @@ class ReindexState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
-    """What is left of a re-index. tokens: extrapolated from a sample of the collection."""
-
-    documents: int
-    tokens: int
-
-
-@dataclass(frozen=True, slots=True)
 class Reindex:
     """How far a re-index is. gate: None where nothing is being built or soaked."""
 
     state: ReindexState
     generation: Generation
     gate: registry.Gate | None = None
-    estimate: Estimate | None = None
+    estimate: estimating.Estimate | None = None
 
 
 class Collections:
-    """The use cases. revision: of chunker and parser, part of every new pipeline."""
+    """The use cases. revision: of chunker and parser, part of every new pipeline. speed: for estimates."""
 
     def __init__(
         self,
@@ -107,7 +102,9 @@ class Collections:
         models: Models,
         revision: str,
         soak_seconds: float = SOAK_SECONDS,
+        speed: estimating.Speed = estimating.unknown_speed,
     ) -> None:
+        self._estimator = estimating.Estimator(ledger, speed=speed)
         self._registry = registry
         self._ledger = ledger
         self._models = models
@@ -148,12 +145,24 @@ class Collections:
         generation = await self._generation(collection)
         if generation.building is not None:
             gate = await self._registry.gate(collection.uid, pipe=generation.building.pipe)
-            estimate = await self._estimate(collection, gate) if estimated else None
+            left = max(0, gate.total - gate.ready - gate.failed)
+            estimate = await self._estimate(collection, generation.building, documents=left) if estimated else None
             return Reindex(ReindexState.BUILDING, generation, gate, estimate)
         if generation.previous is not None:
             gate = await self._registry.gate(collection.uid, pipe=generation.previous.pipe)
             return Reindex(ReindexState.SOAKING, generation, gate)
         return Reindex(ReindexState.NONE, generation)
+
+    async def foreseen(self, collection: Collection, *, model: str) -> Reindex:
+        """What a re-index to that model would take; nothing begins. None in `estimate` where it is there already."""
+        found = await self.reindex(collection, estimated=False)
+        wish = Wish(model=model)
+        wanted = await self._pipeline(wish, before=found.generation.active, epoch=found.generation.epoch + 1)
+        if _same(wanted, found.generation.active):
+            return found
+        counts = await self._ledger.counts(collection.tenant, collection.uid)
+        documents = sum(number for state, number in counts.items() if state is not State.DELETED)
+        return replace(found, estimate=await self._estimate(collection, wanted, documents=documents))
 
     async def promote(self, collection: Collection, *, force: bool) -> Reindex:
         """What was built becomes what is searched."""
@@ -248,15 +257,17 @@ class Collections:
         )
         raise Refusal(Reason.REINDEX_CONFLICT, detail)
 
-    async def _estimate(self, collection: Collection, gate: registry.Gate) -> Estimate:
-        left = max(0, gate.total - gate.ready - gate.failed)
-        sample = await self._ledger.documents(ledger.Listing(collection.uid, limit=ESTIMATE_DOCUMENTS))
-        tokens = [
-            revision.tokens if revision.tokens is not None else revision.content.size_bytes // BYTES_PER_TOKEN
-            for _, revision in sample
-            if revision.content is not None
-        ]
-        return Estimate(left, round(left * sum(tokens) / len(tokens)) if tokens else 0)
+    async def _estimate(
+        self, collection: Collection, pipeline: Pipeline, *, documents: int
+    ) -> estimating.Estimate | None:
+        try:
+            model = await self._models.find(pipeline.model)
+        except Refusal:
+            return None  # it can be built without this process knowing it, but not foreseen
+        target = estimating.Target(
+            space=pipeline.space, dimension=model.dimension, chunking=pipeline.chunking, priced_as=model.priced_as
+        )
+        return await self._estimator.of(collection.uid, documents=documents, target=target)
 
 
 def _same(wanted: Pipeline, current: Pipeline) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from bloomweaver.domain import errors
-from bloomweaver.domain.models import Kind, ModelSpec
+from bloomweaver.domain.models import Kind, ModelSpec, Origin
 from bloomweaver.domain.reasons import Reason
 from bloomweaver.webhook import managing
 
@@ -41,4 +41,5 @@ class Offering:
             structlog.get_logger("models").error("model_not_usable", model=name, detail=error.detail)
             detail = f"The model {name} cannot be used here; the log of the service says why."
             raise errors.Refusal(Reason.MODEL_NOT_FOUND, detail, pointers=(("/model", detail),)) from error
-        return managing.OfferedModel(name, space, spec.dimension, spec.room(Kind.DOCUMENT))
+        priced_as = spec.source.location if spec.source.origin is Origin.SERVICE else ""
+        return managing.OfferedModel(name, space, spec.dimension, spec.room(Kind.DOCUMENT), priced_as)

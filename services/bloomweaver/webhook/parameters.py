@@ -38,6 +38,7 @@ _DESCRIPTIONS: Final[Mapping[str, str]] = {
     "form": "`sent`, or `extracted`: the text that offsets count in.",
     "reason": "Only documents that failed for this reason.",
     "confirm": "The name of the collection, again.",
+    "model": "Name of a model: tell what a re-index to it would take, without beginning one.",
     "force": "`true`: promote although not everything is ready.",
     "rotate": "`begin` makes a new secret beside the old one, `end` drops the old one.",
 }

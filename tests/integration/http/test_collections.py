@@ -83,6 +83,25 @@ async def test_a_reindex_is_built_promoted_and_rolled_back():
         assert (rolled.status_code, (await api.get(default)).json()["chunking"]["max_tokens"]) == (200, 32)
 
 
+async def test_what_a_reindex_would_take_is_told_before_it_begins():
+    async with served.opened() as api:
+        for name in "abc":
+            await api.index(name, text="some words to find " * 8)
+        default = "/v1/collections/default/reindex"
+        foreseen = (await api.get(f"{default}?model=other")).json()
+        assert foreseen["state"] == "none"
+        assert foreseen["estimate"] == {
+            "documents": 3,
+            "tokens": 96,
+            "chunks": 3,
+            "vector_bytes": 3 * 16 * 4,
+            "seconds": None,
+            "cost": None,
+        }
+        assert (await api.get(f"{default}?model=mem")).json()["estimate"] is None
+        assert served.problem(await api.get(f"{default}?model=gpt")) == (422, "model_not_found", ["/model"])
+
+
 async def test_a_reindex_can_be_cancelled_and_forced():
     async with served.opened() as api:
         await api.index("a")

@@ -40,11 +40,26 @@ class Gate(pydantic.BaseModel):
     laggards: list[str]
 
 
+class Cost(pydantic.BaseModel):
+    """By the provider's list price."""
+
+    amount: float
+    currency: str
+    per_million_tokens: float
+    source: str
+    as_of: str
+
+
 class Estimate(pydantic.BaseModel):
-    """What is left to do; tokens are extrapolated from a sample."""
+    """What is left to do; tokens and chunks are extrapolated from a sample. seconds: of one pod, null while none has
+    measured itself. cost: null where no price is known."""
 
     documents: int
     tokens: int
+    chunks: int
+    vector_bytes: int
+    seconds: int | None
+    cost: Cost | None
 
 
 class Reindex(pydantic.BaseModel):
