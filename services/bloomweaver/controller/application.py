@@ -24,7 +24,7 @@ from bloomweaver.controller import (
     working,
 )
 from bloomweaver.ports import opened
-from bloomweaver.runtime import health, process, stages
+from bloomweaver.runtime import doors, health, process, stages
 from bloomweaver.text import parsing
 
 IMAGE_VOLUMES_MINOR = 35
@@ -57,7 +57,7 @@ async def running(
         parts.repeat("measurements", found.read, seconds=measurements.READ_SECONDS)
         host.health.watch(probes=health.probes_of(ports), needed=("ledger",), check=parts.obstacles)
         try:
-            yield _app(looker)
+            yield _app(looker, doors.Door(host.health, host.metrics))
         finally:
             await lease.resign()
 
@@ -131,9 +131,10 @@ def setup_of(wishes: settings.ControllerSettings) -> observed.Setup:
     )
 
 
-def _app(looker: working.Looker) -> applications.Starlette:
+def _app(looker: working.Looker, door: doors.Door) -> applications.Starlette:
     async def wake(_: requests.Request) -> responses.Response:
         looker.wake()
         return responses.Response(status_code=202)
 
-    return applications.Starlette(routes=[routing.Route("/wake", wake, methods=["POST"])])
+    routes = [routing.Route("/wake", wake, methods=["POST"]), routing.Mount("/", app=door)]
+    return applications.Starlette(routes=routes)

@@ -10,7 +10,7 @@ import yaml
 
 from bloomweaver.adapters import opening
 from bloomweaver.controller import access, application, apply, resources, settings
-from bloomweaver.runtime import health, metrics, process, tracing
+from bloomweaver.runtime import doors, health, metrics, process, tracing
 
 RESOURCE_INFO = kmock.ResourceInfo
 SECONDS = 200
@@ -53,7 +53,7 @@ async def test_a_controller_starts_takes_its_lease_and_is_ready(
         host = process.Host(recorder, health.Health(clock=clock), tracer, clock)
         async with (
             opening.open_ports(wishes, clock=clock, nonces=nonces, recorder=recorder) as ports,
-            application.running(wishes, ports, host),
+            application.running(wishes, ports, host) as app,
             httpx2.AsyncClient() as http,
             asyncio.timeout(SECONDS),
         ):
@@ -63,4 +63,10 @@ async def test_a_controller_starts_takes_its_lease_and_is_ready(
                 await asyncio.sleep(0.05)
                 lease = await cluster.get("Lease", namespace="kb", name=wishes.lease)
             assert (await host.health.report()).obstacles == ()
+            transport = httpx2.ASGITransport(app)
+            async with httpx2.AsyncClient(transport=transport, base_url="http://controller") as client:
+                answers = {path: (await client.get(path)).status_code for path in doors.PATHS}
+                assert answers == dict.fromkeys(doors.PATHS, 200)
+                assert (await client.post("/wake")).status_code == 202
+                assert (await client.get("/elsewhere")).status_code == 404
     assert not host.dead
