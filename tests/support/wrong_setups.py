@@ -69,22 +69,27 @@ def answered(status: int, body: bytes, content_type: str = "text/html", **more: 
         thread.join()
 
 
-def unready(place: Place, part: str, name: str = "writer", **extra: str) -> str:
-    """What readiness says of a store that cannot be used; the process lives, answers, and has no fault of its own."""
+def unready(place: Place, part: str, name: str = "writer", *, words: str = "", **extra: str) -> str:
+    """What readiness says of a store that cannot be used; the process lives, answers, and has no fault of its own.
+
+    words: that are waited for, where it says something else before.
+    """
+    sentences: list[str] = []
     with place.services(**extra) as made:
         service = made.start(name)
 
         def told() -> bool:
-            return service.get("/readyz")[0] == 503 and any(
-                line.startswith(f"{part}: ") for line in service.get("/readyz")[1]["obstacles"]
-            )
+            assert service.process.poll() is None, service.log.read_text()
+            status, answer = service.get("/readyz")
+            obstacles = answer["obstacles"] if status == 503 else ()
+            sentences[:] = [line for line in obstacles if line.startswith(f"{part}: ") and words in line]
+            return bool(sentences)
 
         running.until(told, what=service.log)
         assert service.get("/healthz")[0] == 200
-        (sentence,) = [line for line in service.get("/readyz")[1]["obstacles"] if line.startswith(f"{part}: ")]
-        assert service.process.poll() is None
         assert "Traceback" not in service.log.read_text()
-    return str(sentence)
+    (sentence,) = sentences
+    return sentence
 
 
 def pinecone(place: Place, url: str) -> str:
