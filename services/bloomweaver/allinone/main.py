@@ -22,6 +22,7 @@ from bloomweaver.domain.reasons import Reason
 from bloomweaver.encoding import pool, threads
 from bloomweaver.ports import embedders
 from bloomweaver.runtime import environment, health, logs, metrics, tracing
+from bloomweaver.runtime.web import deferring
 
 if TYPE_CHECKING:
     from bloomweaver.allinone import administration, processes, running
@@ -47,8 +48,9 @@ async def opened(root: Path, wishes: settings.DevSettings, *, purpose: str) -> A
         )
 
     with data.locked(purpose=purpose):
-        async with _begun(open_model, wishes.model) as open_begun:
-            from bloomweaver.allinone import running
+        async with pool.begun(open_model, wishes.model) as open_begun:
+            with deferring.models_at_first_use():
+                from bloomweaver.allinone import running
 
             addresses = opening.profile(
                 wishes.store or f"sqlite:///{data.ledger.absolute()}",
@@ -173,21 +175,3 @@ async def _answer_of(part: str, addresses: opening.Addresses, wishes: settings.D
     except TimeoutError:
         return TransientError(Reason.OVERLOADED, f"No answer within {EXAMINED_SECONDS:g} s.")
     return None
-
-
-@contextlib.asynccontextmanager
-async def _begun(open_model: pool.OpenModel, name: str) -> AsyncIterator[pool.OpenModel]:
-    """`open_model` with this model already under way; closed at the end if nobody asked for it."""
-    waiting = {name: asyncio.ensure_future(open_model(name))}
-
-    async def opened_before(wanted: str) -> embedders.Embedder:
-        task = waiting.pop(wanted, None)
-        return await (task or open_model(wanted))
-
-    await asyncio.sleep(0)  # so that the thread has it
-    try:
-        yield opened_before
-    finally:
-        for task in waiting.values():
-            with contextlib.suppress(BloomWeaverError):
-                await (await task).aclose()

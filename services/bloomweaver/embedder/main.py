@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from bloomweaver.adapters import opening
 from bloomweaver.embedder import settings, worker
-from bloomweaver.encoding import threads
+from bloomweaver.encoding import pool, threads
 from bloomweaver.ports import embedders
 from bloomweaver.runtime import process
 
@@ -34,10 +34,11 @@ async def begin(wishes: settings.EmbedderSettings, host: process.Host) -> AsyncI
         )
 
     async with (
+        pool.begun(open_model, wishes.model) as open_begun,
         opening.open_ports(wishes, clock=host.clock, nonces=nonces, recorder=host.metrics) as ports,
         worker.running(
             ports,
-            open_model,
+            open_begun,
             host,
             model=wishes.model,
             visibility_seconds=wishes.visibility_seconds,

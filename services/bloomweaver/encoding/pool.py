@@ -7,7 +7,7 @@ too, `on_loaded` then begins to work its change queue.
 import asyncio
 import contextlib
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -125,6 +125,27 @@ class ModelPool:
         if not measuring.done() or measuring.exception() is not None or not (peak := measuring.result()):
             return None
         return inference.operations / inference.seconds / peak
+
+
+@contextlib.asynccontextmanager
+async def begun(open_model: OpenModel, name: str) -> AsyncIterator[OpenModel]:
+    """`open_model` with this model already under way, while what else a start needs is opened and imported.
+
+    It is closed at the end if nobody asked for it.
+    """
+    waiting = {name: asyncio.ensure_future(open_model(name))}
+
+    async def opened_before(wanted: str) -> embedders.Embedder:
+        task = waiting.pop(wanted, None)
+        return await (task or open_model(wanted))
+
+    await asyncio.sleep(0)  # so that the thread has it
+    try:
+        yield opened_before
+    finally:
+        for task in waiting.values():
+            with contextlib.suppress(BloomWeaverError):
+                await (await task).aclose()
 
 
 @dataclass(frozen=True, slots=True)

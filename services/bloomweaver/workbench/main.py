@@ -76,7 +76,8 @@ async def bench(
 ) -> list[benching.Figures]:
     """The models, and other libraries with the first one's files, in turns."""
     async with contextlib.AsyncExitStack() as stack:
-        variants, found = [], []
+        variants: list[benching.Variant] = []
+        found: list[samples.Sample] = []
         for name in names:
             embedder = await stack.enter_async_context(opened(name, models_dir=models_dir))
             found = found or texts.read(embedder, most=most)

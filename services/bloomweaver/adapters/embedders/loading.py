@@ -270,14 +270,21 @@ def _memory_spec(url: str) -> models.ModelSpec:
 def _openvino(spec: models.ModelSpec, directory: Path, wishes: Wishes) -> embedders.Embedder:
     from bloomweaver.adapters.embedders import local, openvino, tokenization
 
-    tokenizer = tokenization.FileTokenizer(directory / model_files.TOKENIZER)
     artefact = model_files.artefact_of(directory, spec)
     integers = spec.precision is models.Precision.INT8 and not wishes.exact
     quantised = directory / precision.GRAPH if integers else None
-    runner = openvino.OpenVinoRunner(
-        artefact, spec, threads=wishes.threads, arithmetic=wishes.arithmetic, quantised=quantised
-    )
-    return local.LocalEmbedder(spec, tokenizer, runner)
+    # Compiling leaves the interpreter free, so the tokenizer is read meanwhile.
+    with futures.ThreadPoolExecutor(1, "compile-model") as beside:
+        runner = beside.submit(
+            openvino.OpenVinoRunner,
+            artefact,
+            spec,
+            threads=wishes.threads,
+            arithmetic=wishes.arithmetic,
+            quantised=quantised,
+        )
+        tokenizer = tokenization.FileTokenizer(directory / model_files.TOKENIZER)
+        return local.LocalEmbedder(spec, tokenizer, runner.result())
 
 
 def _onnx(spec: models.ModelSpec, directory: Path, wishes: Wishes) -> embedders.Embedder:

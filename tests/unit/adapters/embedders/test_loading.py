@@ -193,14 +193,17 @@ def test_the_listing_shows_every_model_with_its_state(tiny):
     assert "config.json is missing" in listed["broken"].detail
 
 
-def test_loading_the_default_model_imports_neither_torch_nor_transformers(tmp_path):
-    heavy = {"torch", "transformers", "sentence_transformers", "httpx2", "openvino_telemetry"}
+def test_an_embedder_imports_no_other_runtime_no_framework_and_no_vendor_that_it_was_not_told_of(tmp_path):
+    heavy = {
+        "torch", "transformers", "sentence_transformers", "onnxruntime", "nncf", "openvino_telemetry", "scipy",
+        "httpx2", "fastapi", "aiobotocore", "botocore", "psycopg", "opensearchpy", "pinecone", "chromadb", "valkey",
+        "kopf", "grpc", "typer", "yaml",
+    }  # fmt: skip
     script = (
-        "import asyncio, pathlib, sys; from bloomweaver.adapters.embedders import loading;"
-        f"asyncio.run(loading.open_embedder('all-minilm-l6-v2', models_dir=pathlib.Path('.'), threads=1));"
+        "import asyncio, pathlib, sys; from bloomweaver.embedder import main;"
+        "from bloomweaver.adapters import opening; folder = pathlib.Path('.');"
+        "asyncio.run(opening.open_embedder('all-minilm-l6-v2', models_dir=folder, threads=1));"
         f"print(sorted({heavy} & set(sys.modules)))"
     )
-    found = subprocess.run(
-        [sys.executable, "-c", script], check=True, capture_output=True, text=True, cwd=tmp_path
-    ).stdout
-    assert found.splitlines()[-1] == "[]"
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, cwd=tmp_path)
+    assert done.stdout.splitlines()[-1] == "[]"

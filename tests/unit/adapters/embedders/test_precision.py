@@ -7,8 +7,9 @@ import json
 import numpy as np
 import openvino as ov
 import pytest
+from openvino import opset13
 
-from bloomweaver.adapters.embedders import loading, openvino_graph, precision
+from bloomweaver.adapters.embedders import loading, model_files, openvino_graph, precision, weights
 from bloomweaver.domain import drift, errors, models, reasons
 from bloomweaver.ports import embedders
 from tests.support import tiny_models
@@ -28,14 +29,9 @@ def quantised(tmp_path):
 
 def in_integers(directory, *, really=True):
     """The tiny network with both sides of every multiplication in eight bits."""
-    from openvino import opset13
-
-    spec = loading.resolve(str(tiny_models.write(directory.parent / f"exact-{really}")), models_dir=directory.parent)
-    from bloomweaver.adapters.embedders import weights
-
-    graph = openvino_graph.model(
-        weights.Weights(directory / "model.safetensors"), dataclasses.replace(spec).architecture
-    )
+    tiny_models.write(directory.parent / f"exact-{really}")
+    shape = model_files.architecture_of(directory)
+    graph = openvino_graph.model(weights.Weights(directory / "model.safetensors"), shape)
     low, high = opset13.constant(np.float32(-8)), opset13.constant(np.float32(8))
     for node in graph.get_ordered_ops():
         if node.get_type_name() == "MatMul" and really:
