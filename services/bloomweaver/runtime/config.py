@@ -77,7 +77,9 @@ class ServiceSettings(pydantic.BaseModel):
     Every field has a description with its unit, why it exists, and what None means; `describe` prints them.
     """
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
+    model_config = pydantic.ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True, defer_build=True
+    )
 
     _files: dict[str, str] = pydantic.PrivateAttr(default_factory=dict)
 
