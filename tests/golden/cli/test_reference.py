@@ -14,8 +14,8 @@ REFERENCE = pathlib.Path(__file__).parents[3] / "docs" / "reference"
 INTRODUCTION = """# The command line
 
 `bloomweaver` talks to a server over HTTP; only `try`, `dev`, `migrate` and `keys create --tenant` bring the service
-along. `make golden-update` writes this page. Guides: [push a folder](../howto/push-a-folder.md),
-[everyday commands](../howto/command-line.md).
+along, and `models bench`, `build` and `verify` work on files here. `make golden-update` writes this page. Guides:
+[push a folder](../howto/push-a-folder.md), [everyday commands](../howto/command-line.md).
 
 ## Server and key
 
@@ -55,7 +55,7 @@ CODES = {
 
 def leaves(command: Any, path: str) -> Iterator[tuple[str, Any]]:
     children = getattr(command, "commands", {})
-    if not children:
+    if not children or command.invoke_without_command:
         yield path, command
     for name, child in children.items():
         yield from leaves(child, f"{path} {name}")

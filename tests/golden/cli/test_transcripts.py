@@ -82,6 +82,8 @@ def test_the_help_of_every_command(path: tuple[str, ...], capsys: pytest.Capture
         ("reindex-none", ["collections", "reindex", "status", "default"]),
         ("reindex-promote-none", ["collections", "reindex", "promote", "default"]),
         ("models", ["models"]),
+        ("models-show-unknown", ["models", "show", "gpt"]),
+        ("models-promote-nothing", ["models", "promote", "mem"]),
         ("keys-create", ["keys", "create", "reader", "--verb", "read", "-c", "hand*"]),
         ("redrive-all", ["redrive", "--all"]),
         ("redrive-which", ["redrive"]),
@@ -92,6 +94,23 @@ def test_the_help_of_every_command(path: tuple[str, ...], capsys: pytest.Capture
 )
 async def test_the_main_outputs(shell: terminal.Terminal, name: str, arguments: list[str]):
     golden.check(f"cli/{name}.txt", (await shell.run(*arguments)).masked)
+
+
+async def test_the_way_to_another_model_and_back(shell: terminal.Terminal):
+    await shell.run("collections", "create", "wiki", "--model", "other")
+    await shell.run("collections", "create", "default", "--model", "other")
+    ended = [
+        await shell.run(*arguments)
+        for arguments in (
+            ("models", "list"),
+            ("models", "promote", "other"),
+            ("models", "promote", "other", "--force"),
+            ("models", "show", "mem"),
+            ("models", "pin", "mem", "--json"),
+            ("models", "list"),
+        )
+    ]
+    golden.check("cli/models-and-back.txt", "\n".join(each.masked for each in ended))
 
 
 async def test_a_wrong_key_and_no_key(shell: terminal.Terminal):

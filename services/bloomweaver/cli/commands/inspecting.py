@@ -1,30 +1,10 @@
-"""Looking at the deployment: `models`, `audit`, `doctor`."""
+"""Looking at the deployment: `audit`, `doctor`."""
 
 from typing import Annotated, Any
 
 import typer
 
 from bloomweaver.cli import failures, options, screen, surroundings, wording
-
-
-def models(
-    context: typer.Context, *, as_json: options.AsJson = False, url: options.Url = None, data: options.Data = None
-) -> None:
-    """List the models that a collection may have."""
-    display = screen.Screen(as_json=as_json)
-
-    async def work() -> None:
-        async with surroundings.of(context).api(url, data) as api:
-            answer = await api.get("/v1/models")
-        display.json(answer)
-        if not as_json:
-            rows = [
-                [item["id"], item.get("dimension", ""), item.get("limit", ""), item.get("state", "")]
-                for item in answer["data"]
-            ]
-            display.table(("model", "dimension", "tokens", "state"), rows, numbers=("dimension", "tokens"))
-
-    surroundings.run(work())
 
 
 def audit(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bloomweaver.cli import failures, options, screen, surroundings
-from bloomweaver.cli.commands import inspecting
+from bloomweaver.cli.commands import model_serving
 
 if TYPE_CHECKING:
     from bloomweaver.workbench import benching
@@ -35,9 +35,15 @@ Most = Annotated[int, typer.Option("--most", metavar="N", min=1, help="At most s
 def models(
     context: typer.Context, *, as_json: options.AsJson = False, url: options.Url = None, data: options.Data = None
 ) -> None:
-    """List the models that a collection may have; measure, build and verify their files."""
+    """List the models that a collection may have; promote and pin them; measure, build and verify their files."""
     if context.invoked_subcommand is None:
-        inspecting.models(context, as_json=as_json, url=url, data=data)
+        model_serving.list_models(context, as_json=as_json, url=url, data=data)
+
+
+app.command("list")(model_serving.list_models)
+app.command()(model_serving.show)
+app.command()(model_serving.promote)
+app.command()(model_serving.pin)
 
 
 @app.command()
