@@ -261,7 +261,7 @@ class Cluster:
 
     def _headers(self) -> dict[str, str]:
         bearer = self._access.bearer()
-        return {"Accept": "application/json"} | ({"Authorization": f"Bearer {bearer}"} if bearer else {})
+        return {"Authorization": f"Bearer {bearer}"} if bearer else {}
 
     def _path(self, kind: str, name: str = "") -> str:
         api, plural = KINDS[kind]

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import helm_python
-import yaml
 
 from tests.e2e import cluster as clusters
 from tests.e2e import preparing, telling
@@ -245,15 +244,11 @@ def _explained(cluster: clusters.Cluster) -> Iterator[None]:
 
 
 def remove(cluster: clusters.Cluster) -> None:
-    """The namespace and everything in it; the resource's definition as it is now, which Helm would not change."""
+    """The namespace and everything in it. The resource's definition stays, and Helm brings it to what it has to be."""
     namespace = f"api/v1/namespaces/{cluster.namespace}"
     if cluster.exists(namespace):
         cluster.call("DELETE", namespace)
         clusters.until("the namespace gone", lambda: not cluster.exists(namespace) or None)
-    definition = yaml.safe_load((preparing.ROOT / "k8s" / "crds" / "embeddingmodel.yaml").read_text(encoding="utf-8"))
-    path = f"apis/apiextensions.k8s.io/v1/customresourcedefinitions/{definition['metadata']['name']}"
-    if cluster.exists(path):
-        cluster.apply_at(path, definition)
 
 
 def first_key(cluster: clusters.Cluster, tenant: str = "e2e") -> str:
