@@ -14,6 +14,9 @@ from bloomweaver.adapters.ledger import dynamodb_healing as healers
 from bloomweaver.adapters.registry import dynamodb as registries
 from bloomweaver.testing import clocks as manual_clocks
 
+PATIENCE = 20
+"""The double decides one transaction after the other, and shares its cores with the tests."""
+
 _NUMBERS = itertools.count(1)
 
 
@@ -50,13 +53,18 @@ def on(made: engine.Engine) -> Database:
 def beside(database: Database, table: str) -> engine.Engine:
     """The same client for another table."""
     there = database.engine
-    return engine.Engine(there.calls, table, clock=there.clock, nonces=there.nonces)
+    return engine.Engine(there.calls, table, clock=there.clock, nonces=there.nonces, patience=there.patience)
 
 
 @contextlib.asynccontextmanager
 async def opened(url: str, time: manual_clocks.ManualClock, *, migrates: bool = True) -> AsyncIterator[Database]:
     opening = tables.open_engine(
-        url, clock=time, system=clocks.SystemClock(), nonces=clocks.SystemNonces(), migrates=migrates
+        url,
+        clock=time,
+        system=clocks.SystemClock(),
+        nonces=clocks.SystemNonces(),
+        migrates=migrates,
+        patience=PATIENCE,
     )
     async with opening as made:
         yield on(made)

@@ -43,11 +43,21 @@ class Conflict(Exception):
 
 
 class Engine:
-    """What the adapters on DynamoDB build on. `nonces` is here for them."""
+    """What the adapters on DynamoDB build on. `nonces` is here for them.
+
+    patience: how many times as long as usual calls and decisions may take, for a double on a busy machine.
+    """
 
     def __init__(
-        self, calls: clients.Calls, table: str, *, clock: timing.ServiceClock | clocks.Clock, nonces: clocks.Nonces
+        self,
+        calls: clients.Calls,
+        table: str,
+        *,
+        clock: timing.ServiceClock | clocks.Clock,
+        nonces: clocks.Nonces,
+        patience: int = 1,
     ) -> None:
+        self.patience = patience
         self.table = table
         self.nonces = nonces
         self.clock = clock
@@ -65,7 +75,11 @@ class Engine:
         clock = self.clock
         sent_at = clock.here() if isinstance(clock, timing.ServiceClock) else 0.0
         answer = await self.calls.call(
-            operation, parameters, seconds=CALL_SECONDS, attempts=ATTEMPTS, expected=tuple(expected)
+            operation,
+            parameters,
+            seconds=CALL_SECONDS * self.patience,
+            attempts=ATTEMPTS,
+            expected=tuple(expected),
         )
         if isinstance(clock, timing.ServiceClock):
             date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date", "")
@@ -262,8 +276,8 @@ class Engine:
     ) -> T:
         """The attempt's answer; it is made again for as long as others are in its way, which is not long."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(within_seconds):
-                for number in range(DECISIONS):
+            async with asyncio.timeout(within_seconds * self.patience):
+                for number in range(DECISIONS * self.patience):
                     try:
                         return await attempt()
                     except Conflict:

@@ -45,10 +45,20 @@ class Migrated:
 
 @contextlib.asynccontextmanager
 async def open_engine(
-    url: str, *, clock: clocks.Clock | None, system: clocks.Clock, nonces: clocks.Nonces, migrates: bool
+    url: str,
+    *,
+    clock: clocks.Clock | None,
+    system: clocks.Clock,
+    nonces: clocks.Nonces,
+    migrates: bool,
+    patience: int = 1,
 ) -> AsyncIterator[engines.Engine]:
-    """clock: None takes the service's time. migrates: make the table where it is missing, instead of refusing."""
-    async with _connected(url, clock=clock or timing.ServiceClock(system), nonces=nonces) as (engine, address):
+    """clock: None takes the service's time. migrates: make the table where it is missing, instead of refusing.
+
+    patience: as of the engine.
+    """
+    told = clock or timing.ServiceClock(system)
+    async with _connected(url, clock=told, nonces=nonces, patience=patience) as (engine, address):
         await ready(engine, address, migrates=migrates)
         yield engine
 
@@ -61,7 +71,7 @@ async def migrated(url: str, *, system: clocks.Clock, nonces: clocks.Nonces) -> 
 
 @contextlib.asynccontextmanager
 async def _connected(
-    url: str, *, clock: timing.ServiceClock | clocks.Clock, nonces: clocks.Nonces
+    url: str, *, clock: timing.ServiceClock | clocks.Clock, nonces: clocks.Nonces, patience: int = 1
 ) -> AsyncIterator[tuple[engines.Engine, addresses.Address]]:
     address = addresses.parse(url, shape=SHAPE, options=OPTIONS)
     if address.path:
@@ -71,11 +81,11 @@ async def _connected(
         address.access,
         what=f"The DynamoDB table {address.host}",
         unavailable=Reason.LEDGER_UNAVAILABLE,
-        read_seconds=ANSWER_SECONDS,
+        read_seconds=ANSWER_SECONDS * patience,
         settings={"parameter_validation": False},  # a quarter of a call's time; what we send is typed and tested
     )
     async with opening as calls:
-        yield engines.Engine(calls, address.host, clock=clock, nonces=nonces), address
+        yield engines.Engine(calls, address.host, clock=clock, nonces=nonces, patience=patience), address
 
 
 async def ready(engine: engines.Engine, address: addresses.Address, *, migrates: bool) -> Migrated:
