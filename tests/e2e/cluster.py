@@ -3,18 +3,20 @@
 Needs a kubeconfig with a token or a certificate, and no program: neither kubectl nor helm.
 """
 
-import asyncio
+import contextlib
 import json
 import os
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import urllib.parse
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-import aiohttp
 import httpx2
+from websockets import exceptions, typing
+from websockets.sync import client
 
 from bloomweaver.controller import access
 
@@ -212,21 +214,22 @@ class Cluster:
 
     def attempt(self, pod: str, *command: str, seconds: float = 600.0) -> Done:
         """The same, however it ends."""
-        return asyncio.run(asyncio.wait_for(self._attached(pod, command), seconds))
-
-    async def _attached(self, pod: str, command: Sequence[str]) -> Done:
         query = [("command", part) for part in command] + [("stdout", "true"), ("stderr", "true")]
-        url = f"{self._access.server.rstrip('/')}/{self._path('Pod', pod)}/exec"
+        server = self._access.server.rstrip("/").replace("http", "ws", 1)
+        url = f"{server}/{self._path('Pod', pod)}/exec?{urllib.parse.urlencode(query)}"
         heard: dict[int, list[bytes]] = {STDOUT: [], STDERR: [], STATUS: []}
-        async with (
-            aiohttp.ClientSession(headers=self._headers()) as session,
-            session.ws_connect(
-                url, params=query, protocols=("v4.channel.k8s.io",), ssl=self._context or True, max_msg_size=0
+        channels = [typing.Subprotocol("v4.channel.k8s.io")]
+        ended = time.monotonic() + seconds
+        with (
+            client.connect(
+                url, ssl=self._context, subprotocols=channels, additional_headers=self._headers(), max_size=None
             ) as socket,
+            contextlib.suppress(exceptions.ConnectionClosed),
         ):
-            async for message in socket:
-                if message.type is aiohttp.WSMsgType.BINARY and message.data:
-                    heard.setdefault(message.data[0], []).append(message.data[1:])
+            while True:
+                message = socket.recv(timeout=max(0.0, ended - time.monotonic()))
+                if isinstance(message, bytes) and message:
+                    heard.setdefault(message[0], []).append(message[1:])
         out, err, status = (b"".join(heard[channel]).decode() for channel in (STDOUT, STDERR, STATUS))
         return Done(out, err, json.loads(status) if status else {})
 
