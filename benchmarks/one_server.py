@@ -12,7 +12,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import psycopg
 
@@ -38,12 +38,16 @@ class Service:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Place:
-    """PostgreSQL with our tables. pid: of its postmaster; None where the server was given. key: may do everything."""
+    """PostgreSQL with our tables. pid: of its postmaster; None where the server was given. key: may do everything.
+
+    lifeline: a pipe that closes with this process, whatever ends it, and its services end then too.
+    """
 
     url: str
     pid: int | None
     folder: pathlib.Path
     key: str
+    lifeline: int
 
     @contextlib.asynccontextmanager
     async def opened(self) -> AsyncIterator[opening.Store]:
@@ -71,7 +75,8 @@ class Place:
     async def service(self, name: str, *arguments: str) -> AsyncIterator[Service]:
         """`python -m bloomweaver.NAME`, from when it is ready to the end of the context."""
         port = serving.free_port()
-        process = self._started([f"bloomweaver.{name}", f"--port={port}", *arguments], self._environment(name))
+        options = [f"--port={port}", f"--lifeline-fd={self.lifeline}", *arguments]
+        process = self._started([f"bloomweaver.{name}", *options], self._environment(name))
         try:
             if not await _is_ready(port, process):
                 told = (self.folder / "log").read_text(encoding="utf-8")[-2000:]
@@ -84,8 +89,9 @@ class Place:
     def _started(self, command: list[str], environment: dict[str, str]) -> "subprocess.Popen[bytes]":
         with (self.folder / "log").open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", *command], env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
+                [sys.executable, "-m", *command], pass_fds=(self.lifeline,), env=environment,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
 
     def _environment(self, name: str) -> dict[str, str]:
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("BLOOMWEAVER_", "OTEL_"))}
@@ -103,9 +109,13 @@ class Place:
 @contextlib.asynccontextmanager
 async def placed() -> AsyncIterator[Place]:
     """A PostgreSQL with our tables and a key, until the context ends."""
-    with postgresql.running() as server, tempfile.TemporaryDirectory(prefix="bloomweaver-") as name:
+    with (
+        postgresql.running() as server,
+        tempfile.TemporaryDirectory(prefix="bloomweaver-") as name,
+        _lifeline() as lifeline,
+    ):
         key = credentials.new_key(opening.system_nonces().secret)
-        place = Place(backends.with_passfile(server), server.pid, pathlib.Path(name), key.secret)
+        place = Place(backends.with_passfile(server), server.pid, pathlib.Path(name), key.secret, lifeline)
         (place.folder / "secret").write_text(SECRET)
         async with place.opened() as store:
             verbs = frozenset(verb.value for verb in credentials.Verb)
@@ -113,6 +123,17 @@ async def placed() -> AsyncIterator[Place]:
                 registry.StoredKey(key.id, TENANT, "bench", key.hash, verbs=verbs, collections=("*",), created_at=0.0)
             )
         yield place
+
+
+@contextlib.contextmanager
+def _lifeline() -> Iterator[int]:
+    """The read end."""
+    read, write = os.pipe()
+    try:
+        yield read
+    finally:
+        os.close(read)
+        os.close(write)
 
 
 async def _is_ready(port: int, process: "subprocess.Popen[bytes]") -> bool:

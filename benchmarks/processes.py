@@ -15,7 +15,7 @@ import urllib.request
 
 import uvloop
 
-from benchmarks import report
+from benchmarks import measuring, report
 
 ROUNDS = 5
 SERVICES = ("webhook", "embedder", "writer", "search", "reconciler")
@@ -53,25 +53,17 @@ def until_ready(port: int) -> None:
     raise RuntimeError(f"port {port} was not ready in {LIMIT_SECONDS:g} s")
 
 
-def proportional_megabytes(pid: int) -> float:
-    """What the process holds, shared pages by share."""
-    rollup = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
-    return next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")) / 1024
-
-
-def processor_seconds(pid: int) -> float:
-    """What the process has used so far."""
-    fields = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def once(name: str, folder: pathlib.Path) -> tuple[float, float, float]:
     """Seconds to ready, processor seconds until then, megabytes."""
     began = time.perf_counter()
     process, port = start(name, folder)
     try:
         until_ready(port)
-        return time.perf_counter() - began, processor_seconds(process.pid), proportional_megabytes(process.pid)
+        return (
+            time.perf_counter() - began,
+            measuring.processor_seconds(process.pid),
+            measuring.proportional_megabytes(process.pid),
+        )
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=60)

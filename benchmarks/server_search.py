@@ -91,8 +91,9 @@ def neighbourhoods(centres: Matrix, *, count: int) -> Matrix:
     noise = dice.standard_normal(rows.shape, dtype=np.float32)
     noise *= NOISE / np.linalg.norm(noise, axis=1, keepdims=True)
     noise[: len(centres)] = 0
-    rows = rows + noise
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    noise += rows
+    unit: Matrix = noise / np.linalg.norm(noise, axis=1, keepdims=True)
+    return unit
 
 
 def records(rows: Matrix, *, first: int) -> list[vectors.Record]:

@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator
 
-from benchmarks import wire
+from benchmarks import measuring, wire
 
 HOST = "127.0.0.1"
 START_SECONDS = 60.0
@@ -39,7 +39,7 @@ class Server:
 
     def proportional_set_megabytes(self) -> int:
         """Memory of the process and its children, shared pages counted by share."""
-        return sum(_proportional_set(pid) for pid in _family(self.pid)) // 1024
+        return round(sum(map(measuring.proportional_megabytes, measuring.family(self.pid))))
 
 
 @contextlib.asynccontextmanager
@@ -87,20 +87,3 @@ async def _ready(port: int, process: asyncio.subprocess.Process) -> None:
                         return
             await asyncio.sleep(0.05)
     raise RuntimeError(f"the server ended with status {process.returncode}")
-
-
-def _family(pid: int) -> list[int]:
-    """The process and all below it."""
-    found = [pid]
-    for parent in found:
-        with contextlib.suppress(OSError):
-            children = pathlib.Path(f"/proc/{parent}/task/{parent}/children").read_text(encoding="ascii")
-            found.extend(int(child) for child in children.split())
-    return found
-
-
-def _proportional_set(pid: int) -> int:
-    with contextlib.suppress(OSError):
-        lines = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
-        return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-    return 0

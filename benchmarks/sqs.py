@@ -7,7 +7,6 @@ bytes of a call and wait for the answer, the others by the adapter, whose SDK si
 import asyncio
 import contextlib
 import json
-import os
 import pathlib
 import signal
 import sys
@@ -16,6 +15,7 @@ import time
 import urllib.parse
 from collections.abc import AsyncIterator
 
+from benchmarks import measuring
 from benchmarks import queues as circulating
 from bloomweaver.adapters import clock, opening
 from bloomweaver.adapters.queues import wire
@@ -59,12 +59,6 @@ async def double() -> AsyncIterator[tuple[str, int]]:
         await process.wait()
 
 
-def processor_seconds(pid: int) -> float:
-    """What a process has used so far; says what it can do where others use the machine as well."""
-    fields = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(") ")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 async def batch_calls(url: str, pid: int, *, depth: int) -> tuple[float, float]:
     """Calls of receive, delete and send, ten messages each, while the depth stays."""
     host, _, port = urllib.parse.urlsplit(url).netloc.partition(":")
@@ -88,9 +82,9 @@ async def batch_calls(url: str, pid: int, *, depth: int) -> tuple[float, float]:
             await caller.call("SendMessageBatch", send)
             calls += 3
 
-    began, used = time.perf_counter(), processor_seconds(pid)
+    began, used = time.perf_counter(), measuring.processor_seconds(pid)
     await asyncio.gather(*map(circulate, callers))
-    taken, used = time.perf_counter() - began, processor_seconds(pid) - used
+    taken, used = time.perf_counter() - began, measuring.processor_seconds(pid) - used
     for caller in callers:
         caller.close()
     return calls / taken, calls / used
