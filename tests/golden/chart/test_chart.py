@@ -17,6 +17,7 @@ from tests.support import chart_reference, charts, golden, settings_reference
 RENDERED = charts.ROOT / "k8s" / "rendered"
 OLDEST, NEWEST = "1.30", "1.37"
 
+WITHOUT_CONTROLLER: dict[str, Any] = {"controller": {"enabled": False}, "writer": {"keda": {"enabled": False}}}
 EXTERNAL: dict[str, Any] = {"stores": {"url": "postgresql://bloomweaver@db.example/documents"}}
 MATRIX: dict[str, dict[str, Any]] = {
     "default": {},
@@ -28,7 +29,8 @@ MATRIX: dict[str, dict[str, Any]] = {
             "vectors": "opensearch://search.example:9200/bloomweaver?user=bloomweaver&password_file=/run/secrets/opensearch/password",
             "cache": "valkey://cache.example",
             "secretMounts": ["opensearch"],
-        }
+        },
+        **WITHOUT_CONTROLLER,
     },
     "chroma": {"stores": {"vectors": "chroma://chroma.example:8000"}, "image": {"tag": "0.1.0-chroma"}},
     "digests-and-models": {
@@ -41,19 +43,18 @@ MATRIX: dict[str, dict[str, Any]] = {
             ]
         },
         "commonLabels": {"team": "search"},
+        **WITHOUT_CONTROLLER,
     },
     "controller": {
-        "controller": {"enabled": True, "gpuNodeLabels": {"pool": "gpu"}},
-        "writer": {"keda": {"enabled": True}},
+        "controller": {"gpuNodeLabels": {"pool": "gpu"}},
         "image": {"pullSecrets": ["registry"]},
     },
     "controller-with-stores": {
         "controller": {
-            "enabled": True,
             "podSecret": "embedders",
             "podVariables": {"BLOOMWEAVER_VECTORS": "pinecone://documents"},
         },
-        "writer": {"operations": ["all"], "keda": {"enabled": True}},
+        "writer": {"operations": ["all"]},
         "stores": {
             **EXTERNAL["stores"],
             "vectors": "pinecone://documents?key_file=/run/secrets/pinecone/api-key",
@@ -308,11 +309,11 @@ def test_models_are_made_by_the_controller_where_it_runs_and_by_the_chart_elsewh
     [model] = rendered(name).of_kind("EmbeddingModel")
     resources.Spec.model_validate(model["spec"])
     assert [each for each in rendered(name).of_kind("Deployment") if "embedder" in each["metadata"]["name"]] == []
-    assert rendered("default").of_kind("EmbeddingModel") == []
+    assert rendered("laptop").of_kind("EmbeddingModel") == []
 
 
 def test_secrets_that_were_made_survive_uninstalling_and_fit_what_reads_them():
-    made = rendered("default").of_kind("Secret")
+    made = rendered("laptop").of_kind("Secret")
     assert {each["metadata"]["annotations"]["helm.sh/resource-policy"] for each in made} == {"keep"}
     assert {each["metadata"]["name"] for each in made} == {"bloomweaver-postgresql", "bloomweaver-sealing"}
     assert charts.render(with_existing_secrets({})).of_kind("Secret") == []
@@ -340,8 +341,9 @@ def test_paths_lead_to_the_processes_that_answer_them():
         ({"embedder": {"models": [{"model": "all-minilm-l6-v2"}]}}, "name"),
         ({"ingress": {"enabled": True, "tls": {"insecure": True}}}, "ingress.host is empty"),
         ({"ingress": {"enabled": True, "host": "a.example"}}, "ingress.tls.secretName is empty"),
-        ({"writer": {"keda": {"enabled": True}}}, "writer.keda.enabled needs controller.enabled"),
-        ({"controller": {"enabled": True}, "stores": {"secretMounts": ["pinecone"]}}, "controller.podVariables"),
+        ({"controller": {"enabled": False}}, "writer.keda.enabled needs controller.enabled"),
+        ({"stores": {"secretMounts": ["pinecone"]}}, "controller.podVariables"),
+        ({"stores": EXTERNAL["stores"] | {"passwordSecret": {"name": "database"}}}, "controller.podSecret"),
         ({"gateway": {"enabled": True}}, "gateway.parentRefs is empty"),
     ],
     ids=str,
