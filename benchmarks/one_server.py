@@ -67,6 +67,13 @@ class Place:
         assert isinstance(number, int)
         return number
 
+    def versions(self) -> str:
+        """Of PostgreSQL and pgvector."""
+        ((server, pgvector),) = self.ask(
+            "SELECT current_setting('server_version'), extversion FROM pg_extension WHERE extname = 'vector'"
+        )
+        return f"PostgreSQL {server}, pgvector {pgvector}"
+
     def processor_seconds(self) -> float:
         """What all processes of PostgreSQL that still live have used."""
         return 0.0 if self.pid is None else sum(map(measuring.processor_seconds, measuring.family(self.pid)))

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 import uvloop
 
 from benchmarks import report
+from tests.support.servers import processes
 
 ROOT = pathlib.Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reference" / "benchmarks.md"
@@ -75,7 +76,11 @@ def main() -> None:
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
     known = dict(SECTION.findall(PAGE.read_text(encoding="utf-8"))) if PAGE.exists() else {}
     for name in options.names or ALL:
-        known[name] = section(name, quick=options.quick)
+        try:
+            known[name] = section(name, quick=options.quick)
+        except processes.Absent as absent:
+            print(f"{name}: not run: {absent}\n", flush=True)
+            continue
         if not options.quick:
             PAGE.write_text(page(known), encoding="utf-8")
 

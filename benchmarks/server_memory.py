@@ -56,7 +56,7 @@ async def measure(*, quick: bool) -> list[report.Row]:
         await search(place, port["search"], times=SEARCHES // 20 if quick else SEARCHES)
         worked = [measuring.proportional_megabytes(service.pid) for service in running]
         database = 0.0 if place.pid is None else sum(map(measuring.proportional_megabytes, measuring.family(place.pid)))
-        chunks = place.count(STORED)
+        chunks, versions = place.count(STORED), place.versions()
     rows = [
         report.Row(f"`bloomweaver-{' '.join(one)}`", f"{before:.0f} MB idle, {after:.0f} MB after")
         for one, before, after in zip(SERVICES, idle, worked, strict=True)
@@ -65,7 +65,7 @@ async def measure(*, quick: bool) -> list[report.Row]:
     return [
         *rows,
         report.Row("all of them", f"{sum(idle):.0f} MB idle, {sum(worked):.0f} MB after", note=note),
-        report.Row("PostgreSQL", f"{database:.0f} MB after", note="with 128 MB of shared buffers"),
+        report.Row("PostgreSQL", f"{database:.0f} MB after", note=f"{versions}, with 128 MB of shared buffers"),
     ]
 
 

@@ -166,8 +166,9 @@ async def measure(*, quick: bool) -> list[report.Row]:
         size = place.count(
             "SELECT sum(pg_relation_size(oid))::bigint FROM pg_class WHERE relname LIKE 'vectors\\_%hnsw'"
         )
+        versions = place.versions()
         later = await fill(store, neighbourhoods(rows[:AFTER_INDEX], count=AFTER_INDEX), first=count)
-    note = f"{size / 1024**2:,.0f} MB; begun by itself when the table had been calm for 10 s"
+    note = f"{versions}; {size / 1024**2:,.0f} MB; begun by itself when the table had been calm for 10 s"
     return [
         *table,
         report.Row("making the index", f"{making:.0f} s", note=note),

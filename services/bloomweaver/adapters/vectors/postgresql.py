@@ -27,7 +27,9 @@ PAGE_ROWS = 1000
 PAGE_BYTES = 8192
 REMEMBERED = 10_000
 TRIES = 3
-LEAST_EF_SEARCH, MOST_EF_SEARCH = 200, 1000
+LEAST_EF_SEARCH, LEAST_FILTERED_EF_SEARCH, MOST_EF_SEARCH = 200, 400, 1000
+"""A filter leaves an index less to choose from: it has to look around more widely to find the best."""
+
 SPARE_MATCHES = 40
 """An index finds the best of many better than of few: so many more than are wanted are asked for. Where it does not
 find these either, a filter lets few through, and what it found is a chance sample of them."""
@@ -189,7 +191,8 @@ class PostgresqlVectors:
         condition, values = postgresql_filters.condition(where)
         statement = _QUERY.format(table=known.table, where=condition)
         values |= {"vector": binary.vector(vector), "limit": _asked_for(k)}
-        ef_search = min(MOST_EF_SEARCH, max(LEAST_EF_SEARCH, 2 * k))
+        least_ef_search = LEAST_EF_SEARCH if where is None else LEAST_FILTERED_EF_SEARCH
+        ef_search = min(MOST_EF_SEARCH, max(least_ef_search, 2 * k))
         scanned_pages = int(self._exact_bytes / PAGE_BYTES * (1 + k / MATCHES_LIKE_A_SCAN))
         prepare = {"table": known.table, "ef": str(ef_search), "scans": scans, "scanned_pages": scanned_pages}
 
