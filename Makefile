@@ -22,8 +22,8 @@ REPOSITORY ?= bloomweaver
 MORE ?=
 BASE ?=
 BIN := .venv/bin
-# A file at a time: what a file shares (a server, a loaded model) is made once for it.
-PARALLEL := -n $(JOBS) --dist loadfile
+# A file at a time: what a file shares (a server, a loaded model) is made once for it. tests/conftest.py orders them.
+PARALLEL := -n $(JOBS) --dist loadfile --no-loadscope-reorder
 FAST_RINGS := $(wildcard tests/unit tests/contract tests/golden tests/integration)
 SIMULATE := $(BIN)/python -m tests.simulation.run
 

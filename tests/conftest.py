@@ -31,6 +31,12 @@ UNIT_AIM_SECONDS = 2.0
 UNIT_FAILS_SECONDS = 6.0
 UNIT_HANG_SECONDS = 120.0
 NOT_RUN = "not run: "
+RINGS = ("integration", "contract", "golden", "unit")
+LONGEST = (
+    "integration/storms/", "security/test_tenants", "cli/test_kill", "integration/services/", "integration/cli/", "contract/test_opensearch",
+    "contract/test_queues_sqs", "contract/test_dynamodb", "test_simulat", "contract/test_embedders",
+)  # fmt: skip
+"""Files of more than half a minute."""
 
 TESTS = pathlib.Path(__file__).parent
 
@@ -57,6 +63,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items.sort(key=_turn)
     for item in items:
         if _ring(item) == "unit" and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(UNIT_HANG_SECONDS))
@@ -128,6 +135,14 @@ def _ring(item: pytest.Item) -> str:
     except ValueError:
         return ""
     return parts[0] if len(parts) > 1 else ""
+
+
+def _turn(item: pytest.Item) -> tuple[int, int]:
+    """Files that take long begin first: what is left for the end is short, so that no core is idle then."""
+    place = item.path.as_posix()
+    long = [number for number, part in enumerate(LONGEST) if part in place]
+    ring = _ring(item)
+    return (long[0] if long else len(LONGEST), RINGS.index(ring) if ring in RINGS else len(RINGS))
 
 
 def _skip_reason(report: Any) -> str:
