@@ -33,8 +33,9 @@ UNIT_HANG_SECONDS = 120.0
 NOT_RUN = "not run: "
 RINGS = ("integration", "contract", "golden", "unit")
 LONGEST = (
-    "integration/storms/", "security/test_tenants", "cli/test_kill", "integration/services/", "integration/cli/", "contract/test_opensearch",
-    "contract/test_queues_sqs", "contract/test_dynamodb", "test_simulat", "contract/test_embedders",
+    "integration/storms/", "security/test_tenants", "cli/test_kill", "integration/services/", "integration/cli/",
+    "contract/test_opensearch", "contract/test_queues_sqs", "contract/test_dynamodb", "test_simulat",
+    "contract/test_embedders",
 )  # fmt: skip
 """Files of more than half a minute."""
 
