@@ -18,7 +18,7 @@ def tried(release: installed.Release, spec: str) -> None:
 
 def named(complaint: str) -> str:
     """What the API server's sentence has to hold of ours: the field, or the message of the rule."""
-    found = re.fullmatch(r"\.(\S+): (?:unknown field (\S+)|(\S+) is required|.*)", complaint)
+    found = re.match(r"\.?(\S+): (?:unknown field (\S+)|(\S+) is required|has another|is )", complaint)
     return complaint if found is None else ".".join(filter(None, found.groups()))
 
 

@@ -136,7 +136,10 @@ class Model(Part):
             "self.name in ['all-minilm-l6-v2', 'bge-small-en-v1.5'] || self.space != '' || has(self.service)",
             "a model that does not come with BloomWeaver needs its space: docs/reference/embeddingmodel.md",
         ),
-        _rule("!has(self.service) || has(self.source.baked)", "a model with a service has no source of weights"),
+        _rule(
+            "!has(self.service) || !has(self.source) || has(self.source.baked)",
+            "a model with a service has no source of weights",
+        ),
     )
     name: Annotated[
         str, pydantic.Field(min_length=1, max_length=200, description="Its name, as collections name it.", pattern=NAME)
@@ -153,7 +156,8 @@ class Model(Part):
     max_tokens: Annotated[
         int, pydantic.Field(ge=16, le=131072, description="Tokens of a document that it reads at most; checked.")
     ]
-    source: Source = Source(baked=Baked())
+    # No default that the API server would write down: beside it another source, applied later, would be a second one.
+    source: Annotated[Source, pydantic.Field(default_factory=lambda: Source(baked=Baked()))]
     service: Service | None = None
 
 
