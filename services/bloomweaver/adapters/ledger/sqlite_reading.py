@@ -29,10 +29,21 @@ _BUILD = (
     "SELECT bid FROM version JOIN build USING (did, pipe, build)"
     " WHERE did = ? AND seq = ? AND pipe = ? AND state <> 'gone'"
 )
-_CHUNK = f"SELECT {chunk_rows.COLUMNS} FROM chunk WHERE id = ?"
 _CHUNKS = f"SELECT {chunk_rows.COLUMNS} FROM chunk WHERE id BETWEEN ? AND ? ORDER BY id"
+# What is wanted: [cid, document id, seq, pipe, index] each.
 # A hit needs title, link and metadata of its revision; the whole text, up to 64 kB, stays where it is.
-_SHOWN_REVISION = f"SELECT {rows.REVISION.removesuffix('text')} NULL FROM revision WHERE seq = ? AND did = ?"
+_SHOWN = (
+    f"SELECT wanted.key, c.id & {chunk_rows.INDEX_MASK}, {rows.of('c', rows.CHUNK_BESIDE_INDEX)},"
+    f" {rows.of('r', rows.REVISION.removesuffix(', text'))}, NULL FROM json_each(?) AS wanted"
+    " CROSS JOIN document AS d"
+    " ON d.cid = json_extract(wanted.value, '$[0]') AND d.doc = json_extract(wanted.value, '$[1]')"
+    " CROSS JOIN version AS v"
+    " ON v.did = d.did AND v.seq = json_extract(wanted.value, '$[2]') AND v.pipe = json_extract(wanted.value, '$[3]')"
+    " AND v.state <> 'gone'"
+    " CROSS JOIN build AS b ON b.did = v.did AND b.pipe = v.pipe AND b.build = v.build"
+    f" CROSS JOIN chunk AS c ON c.id = b.bid << {chunk_rows.INDEX_BITS} | json_extract(wanted.value, '$[4]')"
+    " CROSS JOIN revision AS r ON r.seq = v.seq AND r.did = d.did"
+)
 
 
 def event(connection: sqlite3.Connection, uid: CollectionUid, source: str, event_id: str) -> StoredEvent | None:
@@ -145,22 +156,20 @@ def visible(
 
 
 def shown(connection: sqlite3.Connection, refs: Iterable[ledger.ChunkRef]) -> list[ledger.ShownChunk | None]:
-    """The texts of hits."""
-    return [_shown(connection, ref) for ref in refs]
-
-
-def _shown(connection: sqlite3.Connection, ref: ledger.ChunkRef) -> ledger.ShownChunk | None:
-    did = documents.number(connection, ref.key)
-    if did is None:
-        return None
-    build = connection.execute(_BUILD, (did, ref.seq, ref.pipe)).fetchone()
-    if build is None:
-        return None
-    chunk = connection.execute(_CHUNK, (build[0] << chunk_rows.INDEX_BITS | ref.index,)).fetchone()
-    revision = connection.execute(_SHOWN_REVISION, (ref.seq, did)).fetchone()
-    if chunk is None or revision is None:
-        return None
-    return ledger.ShownChunk(ref, rows.chunk_of(chunk), rows.revision_of(ref.key, revision))
+    """The texts of hits, in one statement: after each one this thread waits for the interpreter."""
+    wanted = list(refs)
+    numbers = {uid: documents.collection_by_uid(connection, uid) for uid in {ref.key.collection_uid for ref in wanted}}
+    named = [
+        (None if stored is None else stored.cid, ref.key.document_id, ref.seq, ref.pipe, ref.index)
+        for ref in wanted
+        for stored in (numbers[ref.key.collection_uid],)
+    ]
+    found: list[ledger.ShownChunk | None] = [None] * len(wanted)
+    for place, *record in connection.execute(_SHOWN, (json.dumps(named, ensure_ascii=False),)):
+        ref = wanted[place]
+        chunk, revision = tuple(record[: rows.CHUNK_WIDTH]), tuple(record[rows.CHUNK_WIDTH :])
+        found[place] = ledger.ShownChunk(ref, rows.chunk_of(chunk), rows.revision_of(ref.key, revision))
+    return found
 
 
 def chunks(connection: sqlite3.Connection, key: DocumentKey, *, seq: int, pipe: Pipe) -> list[ChunkRow]:

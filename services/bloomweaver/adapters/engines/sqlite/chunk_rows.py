@@ -4,7 +4,8 @@ from bloomweaver.adapters.engines import rows
 from bloomweaver.domain.documents import ChunkRow
 
 INDEX_BITS = 20
-COLUMNS = f"id & {(1 << INDEX_BITS) - 1}, {rows.CHUNK_BESIDE_INDEX}"
+INDEX_MASK = (1 << INDEX_BITS) - 1
+COLUMNS = f"id & {INDEX_MASK}, {rows.CHUNK_BESIDE_INDEX}"
 
 
 def values(bid: int, chunk: ChunkRow) -> rows.Record:

@@ -4,6 +4,7 @@ Invariant: what a commit returned for survives power loss (WAL with synchronous=
 (secure_delete). Transactions are begun by us: the driver's own are off (isolation_level=None).
 """
 
+import contextlib
 import sqlite3
 
 BUSY_SECONDS = 5.0
@@ -66,6 +67,12 @@ def checkpointer(path: str) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def copy_log(path: str) -> None:
+    """Bring what is there of the log into the file, holding nobody up; as far as it goes."""
+    with contextlib.closing(checkpointer(path)) as connection, contextlib.suppress(sqlite3.OperationalError):
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
 
 def truncate_log(connection: sqlite3.Connection) -> bool:

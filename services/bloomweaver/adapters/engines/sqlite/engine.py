@@ -124,7 +124,8 @@ class FileEngine:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._read, work)
 
     async def compact(self) -> bool:
-        """See Engine."""
+        """See Engine. Most of the log is copied beside the commits first: they wait for the rest alone."""
+        await asyncio.get_running_loop().run_in_executor(self._threads, connections.copy_log, self._path)
         done: bool = await self._commits.submit(connections.truncate_log, outside=True)
         return done
 
