@@ -63,4 +63,4 @@ def _server(dynamodb_server: processes.Server) -> None:
 
 TestDynamodb = DynamodbMachine.TestCase
 TestDynamodb.settings = hypothesis.settings(max_examples=3, stateful_step_count=20, deadline=None)
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)

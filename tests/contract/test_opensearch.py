@@ -182,7 +182,7 @@ async def test_requests_are_signed_for_aws(monkeypatch):
     [
         "opensearch://", "opensearch://host/UPPER", "opensearch://user:password@host/p", "opensearch://host/p?tls=maybe",
         "opensearch://host.example/p?tls=off", "opensearch://host/p?user=u", "opensearch://host/p?auth=aws",
-        "opensearch://host/p?region=eu-central-1", "opensearch://host/p?service=aoss&auth=aws&region=eu-central-1",
+        "opensearch://host/p?region=eu-central-1", "opensearch://host/p?service=s3&auth=aws&region=eu-central-1",
         "opensearch://host/p?shards=many", "opensearch://host/p?engine=nmslib", "opensearch://host:port/p",
     ],
 )  # fmt: skip

@@ -25,7 +25,7 @@ class PostgresqlMachine(machines.LedgerMachine):
         return [row for statement in STATEMENTS for row in self.run(self.database.engine.fetch(statement))]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_postgresql_answers_as_the_model_does(postgresql_stores: fixtures.Stores):
     class Machine(PostgresqlMachine):
         stores = staticmethod(postgresql_stores)

@@ -235,6 +235,7 @@ def outcome(answer):
     return answer.status_code, answer.json()["reason"] if problem else None
 
 
+@pytest.mark.timeout(900)
 async def test_no_attempt_reaches_what_another_tenant_has(options, request, capsys):
     started = time.monotonic()
     async with opened(**options) as two:
