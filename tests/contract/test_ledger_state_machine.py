@@ -316,7 +316,7 @@ class FileLedgerMachine(LedgerMachine):
 
 
 TestMemory = LedgerMachine.TestCase
-TestMemory.settings = hypothesis.settings(max_examples=50, stateful_step_count=40, deadline=None)
+TestMemory.settings = hypothesis.settings(max_examples=30, stateful_step_count=40, deadline=None)
 TestSqliteFile = FileLedgerMachine.TestCase
 TestSqliteFile.settings = hypothesis.settings(max_examples=3, stateful_step_count=20, deadline=None)
 pytestmark = pytest.mark.timeout(900)

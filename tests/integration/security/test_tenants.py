@@ -27,7 +27,7 @@ from tests.support import crossing, pipelines, served
 
 ATTEMPTS = 500
 OTHER = "globex"
-PATIENCE_SECONDS = 5.0
+PATIENCE_SECONDS = 60.0
 STORES = ["memory", "sqlite", "postgresql", "pgvector", "chroma-folder", "chroma-server", "opensearch", "pinecone"]
 CACHED = ["pinecone-cached", "pinecone-valkey"]
 

@@ -63,8 +63,8 @@ class RacingContract:
             changes = [one.change(f"text {turn}", name, event_id=f"{id(one)}-{turn}-{name}") for name in names]
             return accepted([await one.ledger.accept(changes)])
 
-        answers = await asyncio.gather(*(send(one, turn) for turn in range(8) for one in (w, o)))
-        assert sum(len(batch) for batch in answers) == 16 * len(NAMES)
+        answers = await asyncio.gather(*(send(one, turn) for turn in range(5) for one in (w, o)))
+        assert sum(len(batch) for batch in answers) == 10 * len(NAMES)
         given = [answer.seq for batch in answers for answer in batch if answer.outcome is not Outcome.UNCHANGED]
         assert len(set(given)) == len(given)
         assert (await o.ledger.counts(world.TENANT))[State.PENDING] == len(NAMES)
