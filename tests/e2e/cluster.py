@@ -222,7 +222,13 @@ class Cluster:
         ended = time.monotonic() + seconds
         with (
             client.connect(
-                url, ssl=self._context, subprotocols=channels, additional_headers=self._headers(), max_size=None
+                url,
+                ssl=self._context,
+                subprotocols=channels,
+                additional_headers=self._headers(),
+                max_size=None,
+                open_timeout=PATIENCE_SECONDS,  # a busy node takes its time
+                ping_interval=None,
             ) as socket,
             contextlib.suppress(exceptions.ConnectionClosed),
         ):
