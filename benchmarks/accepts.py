@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import uvloop
 
-from benchmarks import corpus, nothing, report, serving, wire
+from benchmarks import corpus, measuring, nothing, report, serving, wire
 
 CONNECTIONS = 32
 DOCUMENT_BYTES = 2000
@@ -34,6 +34,10 @@ def messages(key: str) -> Iterator[bytes]:
         yield wire.request("POST", "/v1/events", key=key, body=event)
 
 
+Round = tuple[float, float, float, float]
+"""Accepts per second, p50 and p99 in milliseconds, microseconds of processor time for each accept."""
+
+
 async def hammer(port: int, source: Iterator[bytes], *, seconds: float, connections: int = CONNECTIONS) -> list[float]:
     """Milliseconds of each 202 of a while, from all connections; anything but a 202 ends the benchmark."""
     took: list[float] = []
@@ -52,19 +56,24 @@ async def hammer(port: int, source: Iterator[bytes], *, seconds: float, connecti
     return took
 
 
-async def rounds(server: serving.Server, *, seconds: float, count: int) -> list[tuple[float, float, float]]:
-    """(accepts per second, p50, p99) of each round; RuntimeError where the ledger lacks one that was answered."""
+async def rounds(server: serving.Server, *, seconds: float, count: int) -> list[Round]:
+    """Each round; RuntimeError where the ledger lacks one that was answered."""
     found, answered = [], 0
     source = messages(server.key)
     for number in range(count + 1):
         length = seconds if number else WARM_SECONDS
         # Made before the clock runs: putting requests together is the generator's business, not the server's.
         ready = iter(list(itertools.islice(source, int(length * 4000))))
+        before = measuring.processor_seconds(server.pid)
         took = sorted(await hammer(server.port, ready, seconds=length))
+        used = (measuring.processor_seconds(server.pid) - before) / len(took) * 1e6
         answered += len(took)
         if number:
-            found.append((len(took) / length, took[len(took) // 2], took[int(len(took) * 0.99)]))
-            print(f"  {found[-1][0]:,.0f}/s, p50 {found[-1][1]:.1f} ms, p99 {found[-1][2]:.1f} ms", flush=True)
+            found.append((len(took) / length, took[len(took) // 2], took[int(len(took) * 0.99)], used))
+            print(
+                f"  {found[-1][0]:,.0f}/s, p50 {found[-1][1]:.1f} ms, p99 {found[-1][2]:.1f} ms, {used:.0f} us",
+                flush=True,
+            )
     stored = server.count("SELECT count(*) FROM event")
     if stored < answered:
         raise RuntimeError(f"{answered} were answered with 202, {stored} are in the ledger")
@@ -92,7 +101,7 @@ async def measure(*, quick: bool) -> list[report.Row]:
     for workers in (False, True):
         async with serving.running(workers=workers) as server:
             found = await rounds(server, seconds=seconds, count=count)
-        rate, p50, p99 = max(found)
+        rate, p50, p99, used = max(found)
         note = "rounds: " + ", ".join(f"{one[0]:,.0f}" for one in found)
         if not workers:
             rows.append(report.at_least("durable accepts, 2 kB, 32 connections", rate, 1500, unit="/s", note=note))
@@ -103,6 +112,11 @@ async def measure(*, quick: bool) -> list[report.Row]:
                     50,
                     unit=" ms",
                     note=f"p50 {p50:.1f} ms; rounds: " + ", ".join(f"{one[2]:.0f}" for one in found),
+                )
+            )
+            rows.append(
+                report.Row(
+                    "processor time of one", f"{used:.0f} us", note="of the server, its threads and the kernel for it"
                 )
             )
         else:

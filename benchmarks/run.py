@@ -74,15 +74,16 @@ def main() -> None:
     unknown = set(options.names) - set(ALL)
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
-    known = dict(SECTION.findall(PAGE.read_text(encoding="utf-8"))) if PAGE.exists() else {}
     for name in options.names or ALL:
         try:
-            known[name] = section(name, quick=options.quick)
+            measured = section(name, quick=options.quick)
         except processes.Absent as absent:
             print(f"{name}: not run: {absent}\n", flush=True)
             continue
         if not options.quick:
-            PAGE.write_text(page(known), encoding="utf-8")
+            # Read again each time: another run may have written its sections meanwhile.
+            known = dict(SECTION.findall(PAGE.read_text(encoding="utf-8"))) if PAGE.exists() else {}
+            PAGE.write_text(page({**known, name: measured}), encoding="utf-8")
 
 
 if __name__ == "__main__":
