@@ -1,6 +1,6 @@
 """Memory of each service as a process over PostgreSQL: when it is ready, and after it has taken in and searched.
 
-The work: documents of the manual until there are 1,000 chunks, then a hundred searches. By share of pages (PSS), which
+The work: documents of the manual until there are 500 chunks, then a hundred searches. By share of pages (PSS), which
 processes of one machine divide between them; PostgreSQL's own row is of all its processes together.
 """
 
@@ -11,7 +11,7 @@ import uvloop
 
 from benchmarks import corpus, measuring, one_server, report, serving, wire
 
-CHUNKS = 1_000
+CHUNKS = 500
 SEARCHES = 100
 SERVICES = (
     ("webhook",), ("embedder",), ("writer", "--operation=create"), ("writer", "--operation=update"),

@@ -16,7 +16,7 @@ from bloomweaver.ports import queues
 from bloomweaver.testing.contracts import queues as contract
 from tests.support.servers import processes
 
-HINTS = 9_600
+HINTS = 6_400
 SENT_TOGETHER = 32
 SENDERS = 2
 RECEIVED_TOGETHER = 64

@@ -19,7 +19,7 @@ from tests.support.servers import processes
 
 BATCH = 192
 HANDLERS = 2
-RECORDS = 9_600
+RECORDS = 5_760
 NAMESPACE = "bench.c0ffee.pipe"
 
 
