@@ -129,8 +129,8 @@ class Release:
     def loaded(self, collection: str) -> Iterator["Load"]:
         """Clients that write without pause while the context lasts."""
         load = Load(self, collection)
-        load.begin()
         try:
+            load.begin()
             yield load
         finally:
             load.end()
