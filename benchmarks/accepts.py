@@ -20,6 +20,9 @@ WARM_SECONDS = 1.0
 SECONDS = 10.0
 ROUNDS = 3
 
+Round = tuple[float, float, float, float]
+"""Accepts per second, p50 and p99 in milliseconds, microseconds of processor time for each accept."""
+
 
 def messages(key: str) -> Iterator[bytes]:
     """Requests without end, each of another document."""
@@ -32,10 +35,6 @@ def messages(key: str) -> Iterator[bytes]:
             "metadata": {"team": "bench", "number": number},
         }
         yield wire.request("POST", "/v1/events", key=key, body=event)
-
-
-Round = tuple[float, float, float, float]
-"""Accepts per second, p50 and p99 in milliseconds, microseconds of processor time for each accept."""
 
 
 async def hammer(port: int, source: Iterator[bytes], *, seconds: float, connections: int = CONNECTIONS) -> list[float]:
