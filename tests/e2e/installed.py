@@ -1,6 +1,7 @@
 """The release that the tests look at: `helm install`, and what a client in the cluster asks of it."""
 
 import json
+import secrets
 import threading
 import time
 from collections.abc import Iterator, Mapping

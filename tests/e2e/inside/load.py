@@ -56,7 +56,9 @@ class Load:
                 await self._acknowledged(http, "PUT", path, {"text": text})
                 self.expected[document] = text
             self.acknowledged += 1
-            self.folder.joinpath("progress").write_text(str(self.acknowledged), encoding="utf-8")
+            written = self.folder / "progress.new"  # so that nobody reads half a file
+            written.write_text(str(self.acknowledged), encoding="utf-8")
+            written.replace(self.folder / "progress")
             await asyncio.sleep(0.05)
 
     async def _acknowledged(self, http: httpx2.AsyncClient, method: str, path: str, body: Any) -> None:
