@@ -146,7 +146,7 @@ class Load:
     def __init__(self, release: Release, collection: str) -> None:
         self._release = release
         self._collection = collection
-        self._folder = f"/tmp/{collection}"
+        self._folder = f"/data/{collection}-{secrets.token_hex(4)}"
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._failure: Exception | None = None
         self.summary: Object = {}
