@@ -111,21 +111,12 @@ async def open_calls(
 ) -> AsyncIterator[Calls]:
     """A client until the context ends. settings: of the SDK's client configuration, for one service's needs."""
     try:
+        import aiobotocore  # noqa: F401 - whether it is there; it is imported where it is used
         import botocore.exceptions
-        from aiobotocore import config as sdk_configs
     except ImportError as error:
         detail = f"{what} needs the extra `aws`: install bloomweaver[aws]."
         raise errors.ConfigurationError(Reason.INVALID_CONFIGURATION, detail) from error
-    config = sdk_configs.AioConfig(
-        connect_timeout=CONNECT_SECONDS,
-        read_timeout=read_seconds,
-        retries={"total_max_attempts": 1, "mode": "standard"},
-        max_pool_connections=connections,
-        tcp_keepalive=True,
-        # Without one, the SDK puts its own together from forty parts for every request: a fifth of the work of a call.
-        user_agent=f"bloomweaver/{bloomweaver.__version__}",
-        **(settings or {}),
-    )
+    config = _configuration(read_seconds, connections, settings or {})
     async with contextlib.AsyncExitStack() as stack:
         try:
             session = _session(access)
@@ -142,6 +133,21 @@ async def open_calls(
         except (botocore.exceptions.BotoCoreError, ValueError) as error:
             raise failures.raised(error, what=what, unavailable=unavailable) from error
         yield Calls(client, what=what, unavailable=unavailable, connections=connections)
+
+
+def _configuration(read_seconds: float, connections: int, settings: Mapping[str, Any]) -> Any:
+    from aiobotocore import config as sdk_configs
+
+    return sdk_configs.AioConfig(
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=read_seconds,
+        retries={"total_max_attempts": 1, "mode": "standard"},
+        max_pool_connections=connections,
+        tcp_keepalive=True,
+        # Without one, the SDK puts its own together from forty parts for every request: a fifth of the work of a call.
+        user_agent=f"bloomweaver/{bloomweaver.__version__}",
+        **settings,
+    )
 
 
 def _authorities(access: addresses.Access, session: Any, *, what: str) -> str | None:
