@@ -7,11 +7,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+import httpx2
 import pydantic
 import structlog
 
 from bloomweaver.controller import apply, cache, informer, leadership, reconciling, resources, scaling, work_queue
 from bloomweaver.domain import errors
+from bloomweaver.domain.reasons import Reason
 from bloomweaver.ports import healing
 from bloomweaver.runtime import lifecycle, metrics
 
@@ -104,7 +106,16 @@ def watch(
     dog = informer.Watchdog(known)
 
     async def once() -> None:
-        listed = await cluster.versions(resources.KIND, namespace=namespace)
+        try:
+            listed = await cluster.versions(resources.KIND, namespace=namespace)
+        except apply.Refused as refused:
+            if refused.code != httpx2.codes.NOT_FOUND:
+                raise
+            detail = (
+                "The cluster does not know EmbeddingModel any more: apply the definition and the resources again. "
+                "Collections keep their index and stay searchable."
+            )
+            raise errors.ConfigurationError(Reason.INVALID_CONFIGURATION, detail) from refused
         if dog.dead(listed):
             structlog.get_logger("controller").error("watch_died", late=sorted(dog.missed))
             die()

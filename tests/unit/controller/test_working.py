@@ -1,12 +1,16 @@
 import asyncio
 from typing import cast
 
+import pytest
+
 from bloomweaver.adapters import opening
-from bloomweaver.controller import scaling, working
+from bloomweaver.controller import cache, resources, scaling, working
+from bloomweaver.domain import errors
 from bloomweaver.domain.documents import Backlog
 from bloomweaver.ports import healing
 from bloomweaver.testing import clocks
 from bloomweaver.testing.contracts import world
+from tests.support import kubernetes_api
 
 
 async def test_a_wake_has_the_ledger_asked_at_once_and_believes_nothing_else():
@@ -35,3 +39,13 @@ async def test_all_models_are_answered_for_from_one_question_to_the_ledger():
         assert board.active(lane)
         assert board.size(lane).chunks == 3
     assert ledger.asked == 1
+
+
+async def test_a_definition_that_was_removed_under_the_controller_says_so_and_ends_nothing():
+    api, ended = kubernetes_api.KubernetesApi(), list[None]()
+    path = f"/apis/{resources.API_VERSION}/namespaces/kb/{resources.PLURAL}"
+    api.answers["GET", path] = (404, "the server could not find the requested resource")
+    watch = working.watch(api.cluster(), cache.Cache(), namespace="kb", die=lambda: ended.append(None))
+    with pytest.raises(errors.ConfigurationError, match="apply the definition"):
+        await watch()
+    assert ended == []
