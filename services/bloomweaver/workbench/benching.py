@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bloomweaver.domain import models
+from bloomweaver.domain import errors, models, reasons
 from bloomweaver.encoding import batcher
 from bloomweaver.ports import embedders
 from bloomweaver.workbench import samples
@@ -84,9 +84,12 @@ def ours(name: str, encoder: batcher.Batcher, found: Sequence[samples.Sample]) -
 
 
 def peer(name: str, directory: Path, found: Sequence[samples.Sample]) -> Variant:
-    """Another library, installed beside this one, in the way that its documentation shows. ImportError without it."""
+    """Another library, installed beside this one, in the way that its documentation shows; Refusal without it."""
     from bloomweaver.workbench import peers
 
+    if name not in peers.OPENED:
+        known = ", ".join(peers.OPENED)
+        raise errors.Refusal(reasons.Reason.INVALID_REQUEST, f"no library {name} to compare with; known are {known}")
     embed = peers.OPENED[name](directory)
     texts = [sample.passage.text for sample in found]
 

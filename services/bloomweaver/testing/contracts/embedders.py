@@ -65,6 +65,11 @@ class EmbedderContract:
         vectors = await embedder.embed(passages(embedder, ["", " \n\t"]), models.Kind.DOCUMENT)
         assert np.isfinite(vectors).all()
 
+    @pytest.mark.parametrize("text", ["\U0001f600\U0001f600\U0001f600", "\u200b", "\n\t ", "\ufffd"])
+    async def test_a_text_of_nothing_but_signs_has_a_vector(self, embedder: embedders.Embedder, text: str) -> None:
+        vectors = await embedder.embed(passages(embedder, [text]), models.Kind.DOCUMENT)
+        assert np.isfinite(vectors).all()
+
     async def test_a_passage_that_fills_the_room_is_embedded(self, embedder: embedders.Embedder) -> None:
         for kind in models.Kind:
             vectors = await embedder.embed([_long(embedder, embedder.spec.room(kind))], kind)

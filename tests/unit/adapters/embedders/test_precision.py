@@ -4,41 +4,19 @@ import asyncio
 import dataclasses
 import json
 
-import numpy as np
-import openvino as ov
 import pytest
-from openvino import opset13
 
-from bloomweaver.adapters.embedders import loading, model_files, openvino_graph, precision, weights
+from bloomweaver.adapters.embedders import loading, precision
 from bloomweaver.domain import drift, errors, models, reasons
 from bloomweaver.ports import embedders
-from tests.support import tiny_models
+from tests.support import integer_models, tiny_models
 
 GOOD = drift.Drift(texts=1000, queries=300, cosine_mean=0.995, cosine_p1=0.985, ndcg_exact=0.4, ndcg=0.398)
 
 
 @pytest.fixture
 def quantised(tmp_path):
-    """A model directory of the form that `models build` makes; its graph multiplies integers, by hand."""
-    directory = tiny_models.write(tmp_path / "tiny-int8")
-    (directory / precision.DECLARATION).write_text('{"precision": "int8"}', encoding="utf-8")
-    (directory / "int8").mkdir()
-    ov.save_model(in_integers(directory), str(directory / precision.GRAPH), compress_to_fp16=False)
-    return directory
-
-
-def in_integers(directory, *, really=True):
-    """The tiny network with both sides of every multiplication in eight bits."""
-    tiny_models.write(directory.parent / f"exact-{really}")
-    shape = model_files.architecture_of(directory)
-    graph = openvino_graph.model(weights.Weights(directory / "model.safetensors"), shape)
-    low, high = opset13.constant(np.float32(-8)), opset13.constant(np.float32(8))
-    for node in graph.get_ordered_ops():
-        if node.get_type_name() == "MatMul" and really:
-            for port in node.inputs():
-                rounded = opset13.fake_quantize(port.get_source_output(), low, high, low, high, 256)
-                port.replace_source_output(rounded.output(0))
-    return graph
+    return integer_models.write(tmp_path / "tiny-int8")
 
 
 def admit(directory, figures=GOOD):
@@ -59,9 +37,8 @@ def refused(directory, match, **how):
 def test_documents_are_of_integers_and_queries_exact(quantised):
     admit(quantised)
     embedder = opened(quantised)
-    exact = asyncio.run(
-        loading.open_embedder(str(quantised.parent / "exact-True"), models_dir=quantised.parent, threads=1)
-    )
+    tiny_models.write(quantised.parent / "exact")
+    exact = asyncio.run(loading.open_embedder("exact", models_dir=quantised.parent, threads=1))
     assert embedder.spec.precision is models.Precision.INT8
     assert embedder.space != exact.space
     passage = embedders.Passage("", embedder.tokenizer.encode(["the queue of changes is empty"])[0].ids)
@@ -71,7 +48,6 @@ def test_documents_are_of_integers_and_queries_exact(quantised):
         cosines[kind] = float(ours @ asyncio.run(exact.embed([passage], kind))[0])
     assert cosines[models.Kind.QUERY] > 0.99999
     assert 0.5 < cosines[models.Kind.DOCUMENT] < 0.99999
-    assert asyncio.run(embedder.peak_operations_per_second())
     asyncio.run(embedder.aclose())
     asyncio.run(exact.aclose())
 
@@ -99,7 +75,7 @@ def test_figures_that_cannot_be_read_do_not_count(quantised):
 
 
 def test_a_graph_without_integers_is_refused_whatever_its_figures_say(quantised):
-    ov.save_model(in_integers(quantised, really=False), str(quantised / precision.GRAPH), compress_to_fp16=False)
+    integer_models.save(quantised, integer_models.graph(quantised, reach=8.0, really=False))
     admit(quantised)
     refused(quantised, "0 of its .* matrix multiplications are of integers, so it is int8 in name only")
 

@@ -6,8 +6,9 @@ from array import array
 
 import numpy as np
 import pytest
+import structlog.testing
 
-from bloomweaver.adapters.embedders import loading, local, onnx_graph, rows, tokenization
+from bloomweaver.adapters.embedders import loading, local, onnx_graph, openvino, rows, tokenization
 from bloomweaver.domain import errors, models, reasons
 from bloomweaver.ports import embedders
 from tests.support import tiny_models
@@ -169,3 +170,24 @@ def test_a_runtime_tells_how_fast_the_machine_multiplies(tmp_path, runtime):
     assert isinstance(embedder, embedders.SelfMeasuring)
     assert (asyncio.run(embedder.peak_operations_per_second()) or 0) > 1e6
     asyncio.run(embedder.aclose())
+
+
+@pytest.mark.parametrize(
+    ("native", "asked", "computed", "said"),
+    [
+        (["FP32", "BF16"], None, "bf16", 0),
+        (["FP32", "BF16"], "fp32", "f32", 0),
+        (["FP32", "INT8"], None, "f32", 1),
+        (["FP32", "INT8"], "bf16", "f32", 1),
+    ],
+)
+def test_a_processor_without_bf16_computes_in_fp32_and_says_so_once(native, asked, computed, said):
+    class Core:
+        def get_property(self, device, name):
+            return native
+
+    with structlog.testing.capture_logs() as lines:
+        settings = openvino._settings(Core(), 2, asked)
+    assert settings["INFERENCE_PRECISION_HINT"] == computed
+    assert settings["INFERENCE_NUM_THREADS"] == 2
+    assert [line["event"] for line in lines] == ["computes_in_fp32"] * said
