@@ -5,7 +5,7 @@ lasts. Rules that back each other are removed together; what chance does not rea
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from bloomweaver.adapters.registry import sqlite_generations
 from bloomweaver.domain import identity, steps
 from bloomweaver.domain.documents import Generation, Row, VersionState
 from bloomweaver.domain.events import Hint, Outcome
+from bloomweaver.embedder import service as embedder_service
 from bloomweaver.ports import ledger, queues, registry
 from bloomweaver.reconciler import sweeping
 from bloomweaver.runtime import consumer
@@ -344,8 +345,12 @@ def _receipts_forgotten() -> list[Swap]:
 
 
 def _a_hint_per_trouble() -> list[Swap]:
-    """R12: what is put off is sent as often as somebody asked for it."""
-    return [(consumer, "distinct", list)]
+    """R12: what is put off is sent as often as somebody asked for it, and no hint makes another of its document old."""
+
+    async def everything(self: Any, hints: Sequence[Hint]) -> Sequence[Hint]:
+        return hints
+
+    return [(consumer, "distinct", list), (embedder_service.EmbedderService, "sift", everything)]
 
 
 def _tombstones_for_ever() -> list[Swap]:
