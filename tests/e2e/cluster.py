@@ -10,7 +10,7 @@ import ssl
 import threading
 import time
 import urllib.parse
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -212,32 +212,42 @@ class Cluster:
             raise Failed(f"{' '.join(command)[:200]}: {done.status}\n{done.out[-4000:]}\n{done.err[-4000:]}")
         return done.out
 
-    def attempt(self, pod: str, *command: str, seconds: float = 600.0) -> Done:
-        """The same, however it ends."""
-        query = [("command", part) for part in command] + [("stdout", "true"), ("stderr", "true")]
-        server = self._access.server.rstrip("/").replace("http", "ws", 1)
-        url = f"{server}/{self._path('Pod', pod)}/exec?{urllib.parse.urlencode(query)}"
+    def attempt(
+        self, pod: str, *command: str, seconds: float = 600.0, listen: Callable[[bytes], None] = lambda _: None
+    ) -> Done:
+        """The same, however it ends. listen: told what it prints, as it comes."""
         heard: dict[int, list[bytes]] = {STDOUT: [], STDERR: [], STATUS: []}
-        channels = [typing.Subprotocol("v4.channel.k8s.io")]
         ended = time.monotonic() + seconds
-        with (
-            client.connect(
-                url,
-                ssl=self._context,
-                subprotocols=channels,
-                additional_headers=self._headers(),
-                max_size=None,
-                open_timeout=PATIENCE_SECONDS,  # a busy node takes its time
-                ping_interval=None,
-            ) as socket,
-            contextlib.suppress(exceptions.ConnectionClosed),
-        ):
+        with self._attached(pod, command) as socket, contextlib.suppress(exceptions.ConnectionClosed):
             while True:
                 message = socket.recv(timeout=max(0.0, ended - time.monotonic()))
                 if isinstance(message, bytes) and message:
                     heard.setdefault(message[0], []).append(message[1:])
+                    if message[0] == STDOUT:
+                        listen(message[1:])
         out, err, status = (b"".join(heard[channel]).decode() for channel in (STDOUT, STDERR, STATUS))
         return Done(out, err, json.loads(status) if status else {})
+
+    def _attached(self, pod: str, command: Sequence[str]) -> client.ClientConnection:
+        query = [("command", part) for part in command] + [("stdout", "true"), ("stderr", "true")]
+        server = self._access.server.rstrip("/").replace("http", "ws", 1)
+        url = f"{server}/{self._path('Pod', pod)}/exec?{urllib.parse.urlencode(query)}"
+
+        def connected() -> client.ClientConnection | None:
+            # A busy node drops connections before it has begun anything.
+            with contextlib.suppress(exceptions.InvalidMessage, OSError):
+                return client.connect(
+                    url,
+                    ssl=self._context,
+                    subprotocols=[typing.Subprotocol("v4.channel.k8s.io")],
+                    additional_headers=self._headers(),
+                    max_size=None,
+                    open_timeout=PATIENCE_SECONDS,
+                    ping_interval=None,
+                )
+            return None
+
+        return until(f"a command in pod {pod}", connected)
 
     def call(
         self,

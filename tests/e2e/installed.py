@@ -4,7 +4,7 @@ import json
 import secrets
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -57,9 +57,12 @@ class Release:
         """What a command prints in the client's pod."""
         return self.cluster.run(preparing.CLIENT, *self._environment(), *command, seconds=seconds)
 
-    def attempt(self, *command: str, seconds: float = 600.0) -> clusters.Done:
-        """The same, however it ends."""
-        return self.cluster.attempt(preparing.CLIENT, *self._environment(), *command, seconds=seconds)
+    def attempt(
+        self, *command: str, seconds: float = 600.0, listen: Callable[[bytes], None] = lambda _: None
+    ) -> clusters.Done:
+        """The same, however it ends. listen: told what it prints, as it comes."""
+        environment = self._environment()
+        return self.cluster.attempt(preparing.CLIENT, *environment, *command, seconds=seconds, listen=listen)
 
     def call(self, service: str, method: str, path: str, body: Mapping[str, Any] | None = None) -> Object:
         """One call of the API: status, at, took, body."""
@@ -76,10 +79,15 @@ class Release:
         return hits
 
     def audit(self) -> Object:
-        """What `bloomweaver audit` finds."""
-        done = self.attempt("bloomweaver", "audit", "--json", "--url", f"http://{preparing.RELEASE}-reconciler:8084")
-        found: Object = json.loads(done.out)
-        return found
+        """What `bloomweaver audit` finds, as soon as there is a reconciler that answers."""
+
+        def asked() -> Object | None:
+            url = f"http://{preparing.RELEASE}-reconciler:8084"
+            done = self.attempt("bloomweaver", "audit", "--json", "--url", url)
+            found: Object = json.loads(done.out or "{}")
+            return found if "clean" in found else None
+
+        return clusters.until("an audit", asked, state=self.told)
 
     def embedders(self) -> list[Object]:
         """Their Deployments."""
@@ -90,6 +98,15 @@ class Release:
         workers = [*self.embedders(), *self.cluster.all("Deployment", WRITERS)]
         pods = [*self.cluster.all("Pod", EMBEDDERS), *self.cluster.all("Pod", WRITERS)]
         return not pods and all(not each["spec"].get("replicas") for each in workers)
+
+    def until_ready(self) -> None:
+        """Everything that is wished is there and ready."""
+
+        def ready() -> bool | None:
+            bodies = self.cluster.all("Deployment", OURS)
+            return all(each["status"].get("readyReplicas", 0) >= each["spec"]["replicas"] for each in bodies) or None
+
+        clusters.until("every pod ready", ready, state=self.told)
 
     def until_asleep(self) -> float:
         """Seconds that it took."""
@@ -149,6 +166,7 @@ class Load:
         self._folder = f"/data/{collection}-{secrets.token_hex(4)}"
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._failure: Exception | None = None
+        self._acknowledged = 0
         self.summary: Object = {}
 
     def begin(self) -> None:
@@ -157,22 +175,16 @@ class Load:
         self._thread.start()
         self.progress(more=1)
 
-    def progress(self, *, more: int) -> int:
-        """Wait until so many more calls were acknowledged; how many there are then."""
-        before = self.acknowledged()
+    def progress(self, *, more: int) -> None:
+        """Wait until so many more calls were acknowledged."""
+        before = self._acknowledged
 
-        def looked() -> int | None:
+        def looked() -> bool | None:
             if self._failure is not None:
                 raise self._failure
-            now = self.acknowledged()
-            return now if now >= before + more else None
+            return self._acknowledged >= before + more or None
 
-        return clusters.until(f"{more} more calls acknowledged", looked, state=self._release.told)
-
-    def acknowledged(self) -> int:
-        """How many calls were."""
-        done = self._release.attempt("cat", f"{self._folder}/progress")
-        return int(done.out or 0)
+        clusters.until(f"{more} more calls acknowledged", looked, state=self._release.told)
 
     def end(self) -> None:
         """No more calls; all that were begun are acknowledged."""
@@ -188,17 +200,25 @@ class Load:
             audit = self._release.audit()
             return audit if not audit["pending"] else None
 
+        self._release.until_ready()
         audit = clusters.until("nothing on its way", settled, state=self._release.told)
         out = self._release.inside("python", "/e2e/load.py", self._collection, self._folder, "--check")
         checked: Object = json.loads(out)
         return {"audit": audit, **checked}
 
     def _run(self) -> None:
+        command = ("python", "/e2e/load.py", self._collection, self._folder)
         try:
-            out = self._release.inside("python", "/e2e/load.py", self._collection, self._folder, seconds=1800)
-            self.summary = json.loads(out.strip().splitlines()[-1])
-        except (clusters.Failed, OSError, ValueError, IndexError, TimeoutError) as error:
+            done = self._release.attempt(*command, seconds=1800, listen=self._listen)
+            if not done.well:
+                raise clusters.Failed(f"{done.status}\n{done.out[-1000:]}\n{done.err[-4000:]}")
+            self.summary = json.loads(done.out.strip().splitlines()[-1])
+        except (clusters.Failed, OSError, ValueError, IndexError, AssertionError) as error:
             self._failure = error
+
+    def _listen(self, printed: bytes) -> None:
+        numbers = [int(line) for line in printed.split() if line.isdigit()]
+        self._acknowledged = max([self._acknowledged, *numbers])
 
 
 def space_of_tiny(release: Release) -> str:

@@ -58,7 +58,7 @@ def test_a_node_is_drained_and_uncordoned_and_everything_comes_back(release: ins
             load.progress(more=20)
         finally:
             release.cluster.cordon(node, cordoned=False)
-        clusters.until("all pods back", lambda: all_ready(release) or None, state=release.told)
+        release.until_ready()
     found = load.settled()
     print(f"drained: {len(movable) - len(held)} pods left, budgets kept {held}; clients: {load.summary}")
     assert [name for name in held if "webhook" in name], "no budget kept a webhook"
@@ -102,9 +102,3 @@ def test_while_keda_is_away_nothing_is_lost_and_it_wakes_pods_when_it_is_back(re
 
     clusters.until("what was accepted meanwhile searchable", searchable, state=release.told)
     release.until_asleep()
-
-
-def all_ready(release: installed.Release) -> bool:
-    """Whether all that is wished is ready."""
-    deployments = release.cluster.all("Deployment", installed.OURS)
-    return all(each["status"].get("readyReplicas", 0) >= each["spec"].get("replicas", 0) for each in deployments)

@@ -1,6 +1,6 @@
 """Runs in a pod: clients that write and delete without pause, and know what they were promised.
 
-load.py COLLECTION FOLDER    until FOLDER/stop is there; FOLDER/progress counts what was acknowledged. Prints a summary.
+load.py COLLECTION FOLDER    until FOLDER/stop is there. Prints how much was acknowledged, and at the end a summary.
 load.py COLLECTION FOLDER --check    compares what the last run was promised with what the service says now.
 
 Every client has documents of its own, and repeats a call under the same key until it is acknowledged, so what has to be
@@ -56,9 +56,7 @@ class Load:
                 await self._acknowledged(http, "PUT", path, {"text": text})
                 self.expected[document] = text
             self.acknowledged += 1
-            written = self.folder / "progress.new"  # so that nobody reads half a file
-            written.write_text(str(self.acknowledged), encoding="utf-8")
-            written.replace(self.folder / "progress")
+            print(self.acknowledged, flush=True)
             await asyncio.sleep(0.05)
 
     async def _acknowledged(self, http: httpx2.AsyncClient, method: str, path: str, body: Any) -> None:
