@@ -25,23 +25,24 @@ WAITING = "SELECT count(*) FROM bloomweaver.document WHERE state IN ('pending', 
 async def ingest(place: one_server.Place, port: int, *, chunks: int) -> None:
     """Pages of the manual, ten at a time, until there are so many chunks."""
     pages = iter(corpus.pages()[1])
-    async with wire.connected(serving.HOST, port) as connection, asyncio.timeout(LIMIT_SECONDS):
+    async with asyncio.timeout(LIMIT_SECONDS):
         while await asyncio.to_thread(place.count, STORED) < chunks:
-            for _, (name, media_type, text) in zip(range(10), pages, strict=False):
-                event = {"change_type": "upsert", "document_id": name, "media_type": media_type, "text": text}
-                answer = await connection.ask(wire.request("POST", "/v1/events", key=place.key, body=event))
-                if answer.status != 202:
-                    raise RuntimeError(f"{name}: {answer.status}: {answer.body[:300]!r}")
+            async with wire.connected(serving.HOST, port) as connection:  # an idle one would be closed
+                for _, (name, media_type, text) in zip(range(10), pages, strict=False):
+                    event = {"change_type": "upsert", "document_id": name, "media_type": media_type, "text": text}
+                    answer = await connection.ask(wire.request("POST", "/v1/events", key=place.key, body=event))
+                    if answer.status != 202:
+                        raise RuntimeError(f"{name}: {answer.status}: {answer.body[:300]!r}")
             while await asyncio.to_thread(place.count, WAITING):  # noqa: ASYNC110  # the database tells nobody
                 await asyncio.sleep(0.2)
 
 
 async def search(place: one_server.Place, port: int, *, times: int) -> None:
     """One after the other, each for something else."""
+    queries = [paragraph[:200] for paragraph in corpus.prose()[:times]]
     async with wire.connected(serving.HOST, port) as connection:
-        for paragraph in corpus.prose()[:times]:
-            asked = {"query": paragraph[:200]}
-            answer = await connection.ask(wire.request("POST", "/v1/search", key=place.key, body=asked))
+        for query in queries:
+            answer = await connection.ask(wire.request("POST", "/v1/search", key=place.key, body={"query": query}))
             if answer.status != 200:
                 raise RuntimeError(f"search: {answer.status}: {answer.body[:300]!r}")
 
