@@ -177,7 +177,7 @@ def _container(world: observed.World, revision: resources.Revision, *, drain_sec
 
 
 def _mounts(model: resources.Model) -> list[Json]:
-    """A model's folder is mounted alone: what is recorded of it goes beside it, where a pod may write."""
+    """A model's folder is mounted alone: what is recorded of it goes beside it, into a volume where a pod may write."""
     mounts: list[Json] = [{"name": "data", "mountPath": DATA}, {"name": "scratch", "mountPath": "/tmp"}]  # noqa: S108 - the pod's own
     if model.service is not None and model.service.key_secret_ref is not None:
         return [*mounts, {"name": "service-key", "mountPath": services.KEY_FOLDER, "readOnly": True}]
@@ -186,7 +186,7 @@ def _mounts(model: resources.Model) -> list[Json]:
     mount: Json = {"name": "weights", "mountPath": f"{MODELS}/{model.name}", "readOnly": True}
     if model.source.claim is not None:
         mount["subPath"] = "/".join(filter(None, (model.source.claim.sub_path, model.name)))
-    return [*mounts, mount]
+    return [*mounts, {"name": "models", "mountPath": MODELS}, mount]
 
 
 def _probe(path: str, *, period: int, failures: int) -> Json:
@@ -208,10 +208,17 @@ def _resources(runtime: resources.Runtime, *, hosted: bool) -> Json:
 
 
 def _weights(source: resources.Source) -> list[Json]:
+    beside: Json = {"name": "models", "emptyDir": {}}
     if source.claim is not None:
-        return [{"name": "weights", "persistentVolumeClaim": {"claimName": source.claim.name, "readOnly": True}}]
+        return [
+            beside,
+            {"name": "weights", "persistentVolumeClaim": {"claimName": source.claim.name, "readOnly": True}},
+        ]
     if source.image is not None:
-        return [{"name": "weights", "image": {"reference": source.image.reference, "pullPolicy": "IfNotPresent"}}]
+        return [
+            beside,
+            {"name": "weights", "image": {"reference": source.image.reference, "pullPolicy": "IfNotPresent"}},
+        ]
     return []
 
 
