@@ -1,7 +1,7 @@
 """What the cluster has, as the informer has last told: read by every reconcile, written by the informer alone."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, TypeVar
 
 from bloomweaver.controller import manifests, resources
 
@@ -15,6 +15,7 @@ OWNED_KINDS: Final = (
 )
 
 Json = Mapping[str, Any]
+T = TypeVar("T")
 
 
 def key_of(body: Json) -> str:
@@ -23,18 +24,27 @@ def key_of(body: Json) -> str:
 
 
 class Cache:
-    """By kind and `namespace/name`."""
+    """By kind and `namespace/name`, and by the resource that owns it: a look at one does not go through all."""
 
     def __init__(self) -> None:
         self._kinds: dict[str, dict[str, Json]] = {}
+        self._owners: dict[str, dict[tuple[str, str], Json]] = {}
+        self._remembered: dict[str, Any] = {}
 
     def note(self, kind: str, body: Json, *, gone: bool) -> None:
         """The informer saw it."""
-        known = self._kinds.setdefault(kind, {})
+        known, key, owner = self._kinds.setdefault(kind, {}), key_of(body), owner_of(body)
+        mine = {} if owner is None else self._owners.setdefault(owner, {})
+        if kind == resources.KIND:
+            self._remembered.pop(key, None)
         if gone:
-            known.pop(key_of(body), None)
+            known.pop(key, None)
+            mine.pop((kind, key), None)
         else:
-            known[key_of(body)] = body
+            known[key] = body
+            mine[kind, key] = body
+        if owner is not None and not mine:
+            del self._owners[owner]
 
     def get(self, kind: str, key: str) -> Json | None:
         """The object, or None."""
@@ -44,18 +54,23 @@ class Cache:
         """The keys of all resources."""
         return list(self._kinds.get(resources.KIND, {}))
 
-    def resources(self) -> list[Json]:
-        """All resources."""
-        return list(self._kinds.get(resources.KIND, {}).values())
+    def of_each(self, work: Callable[[Json], T]) -> list[T]:
+        """What `work` finds in each resource; done once for each version of it. Always the same `work`."""
+        bodies = self._kinds.get(resources.KIND, {})
+        for key, body in bodies.items():
+            if key not in self._remembered:
+                self._remembered[key] = work(body)
+        return [self._remembered[key] for key in bodies]
 
     def owned(self, key: str) -> Iterator[tuple[str, Json]]:
         """(kind, object) of everything that a resource owns."""
-        for kind in OWNED_KINDS:
-            yield from ((kind, body) for body in self._kinds.get(kind, {}).values() if owner_of(body) == key)
+        mine = sorted(self._owners.get(key, {}).items(), key=lambda one: one[0])
+        for wanted in OWNED_KINDS:
+            yield from ((kind, body) for (kind, _), body in mine if kind == wanted)
 
     def pods(self, key: str, *, revision: str) -> list[Json]:
         """The pods of one revision."""
-        pods = (body for body in self._kinds.get("Pod", {}).values() if owner_of(body) == key)
+        pods = (body for (kind, _), body in self._owners.get(key, {}).items() if kind == "Pod")
         return [body for body in pods if body["metadata"]["labels"].get(manifests.REVISION) == revision]
 
 

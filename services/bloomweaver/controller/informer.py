@@ -2,12 +2,13 @@
 
 The only module that imports kopf, which is used as an informer alone: no handler of changes, no finalizer, no
 annotation, no peering. What it saw is checked against a list now and then by `Watchdog`, because a watch can die
-without a word.
+without a word. Its handlers are coroutines: kopf runs plain functions in threads, for which neither the cache nor the
+queue is made.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -95,7 +96,7 @@ class Informer:
         finally:
             stop.set()
 
-    def _login(self, **_: Any) -> kopf.ConnectionInfo:
+    async def _login(self, **_: Any) -> kopf.ConnectionInfo:
         pems = self._access.pems
         return kopf.ConnectionInfo(
             server=self._access.server,
@@ -106,13 +107,13 @@ class Informer:
             default_namespace=self._namespace,
         )
 
-    def _resource(self, *, type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name
+    async def _resource(self, *, type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name
         plain = _plain(body)
         self._cache.note(resources.KIND, plain, gone=type == "DELETED")
         self._on_change(cache.key_of(plain))
 
-    def _owned(self, kind: str) -> Callable[..., None]:
-        def seen(*, type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name
+    def _owned(self, kind: str) -> Callable[..., Coroutine[Any, Any, None]]:
+        async def seen(*, type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name
             plain = _plain(body)
             self._cache.note(kind, plain, gone=type == "DELETED")
             owner = cache.owner_of(plain)

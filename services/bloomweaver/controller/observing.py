@@ -43,7 +43,7 @@ def observed_of(
         owned=tuple(observed.Owned(kind, body["metadata"]["name"]) for kind, body in owned),
         collections=collections,
         waiting=waiting,
-        rivals=tuple(_rivals(resource, cluster.resources())),
+        rivals=tuple(_rivals(resource, cluster)),
         missing=tuple(sorted({name for several in pods.values() for pod in several for name in _missing(pod)})),
         troubles=troubles,
         measured=measured,
@@ -111,21 +111,21 @@ def _missing(pod: Json) -> Iterable[str]:
         yield f"{KINDS[kind]} {name}"
 
 
-def _rivals(resource: resources.EmbeddingModel, bodies: Iterable[Json]) -> Iterable[str]:
+def _rivals(resource: resources.EmbeddingModel, cluster: cache.Cache) -> Iterable[str]:
     """Older resources that want the same space; of equally old ones the first by name."""
-    space = rollout.target_of(resource)[0].space
-    for other in read_all(bodies):
-        if _age(other) < _age(resource) and space and rollout.target_of(other)[0].space == space:
-            yield f"{other.metadata.namespace}/{other.metadata.name}"
+    space, age = rollout.target_of(resource)[0].space, _age(resource)
+    for claim in cluster.of_each(_claim):
+        if claim is not None and space and claim[0] == space and claim[1] < age:
+            yield f"{claim[1][1]}/{claim[1][2]}"
 
 
-def read_all(bodies: Iterable[Json]) -> Iterable[resources.EmbeddingModel]:
-    """Those that can be read: of an older definition there may be others."""
-    for body in bodies:
-        try:
-            yield resources.read(dict(body))
-        except pydantic.ValidationError:
-            continue
+def _claim(body: Json) -> tuple[str, tuple[str, str, str]] | None:
+    """The space that a resource wants, and its age; None of one that cannot be read: of an older definition maybe."""
+    try:
+        read = resources.read(dict(body))
+    except pydantic.ValidationError:
+        return None
+    return rollout.target_of(read)[0].space, _age(read)
 
 
 def _age(resource: resources.EmbeddingModel) -> tuple[str, str, str]:
