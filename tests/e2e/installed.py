@@ -225,7 +225,7 @@ def space_of_tiny(release: Release) -> str:
     """The vector space of the tiny model, as the documentation has it found out."""
     script = (
         "import asyncio, pathlib; from bloomweaver.adapters import opening; "
-        f"print(asyncio.run(opening.resolved_model('{preparing.TINY}', models_dir=pathlib.Path('/models')))[1])"
+        f"print(asyncio.run(opening.resolved_model('{preparing.TINY}', models_dir=pathlib.Path('/')))[1])"
     )
     return release.inside("python", "-c", script).strip().splitlines()[-1]
 

@@ -221,6 +221,9 @@ def _json(path: Path, *, optional: bool = False) -> dict[str, Any]:
 
 
 def _write(record: Path, found: Mapping[str, str]) -> None:
+    there = next(folder for folder in record.parents if folder.exists())
+    if not os.access(there, os.W_OK):
+        return  # a volume to be read only: whoever fills it answers for what is in it
     record.parent.mkdir(parents=True, exist_ok=True)
     fresh = record.with_suffix(f".{os.getpid()}")
     fresh.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", encoding="utf-8")
