@@ -50,12 +50,8 @@ class OpenSearchVectors:
         if dimension is None:
             return None
         await self._made(dimension)
-        lines = [
-            (json.dumps({"index": {"_id": documents.key(namespace, record.id)}}),
-             json.dumps(documents.document(namespace, record), separators=(",", ":")))
-            for record in records
-        ]  # fmt: skip
-        await self._bulk(self._index(dimension), namespace, lines, waits=True)
+        entries = [self._entry(namespace, record) for record in records]
+        await self._bulk(self._index(dimension), namespace, entries, waits=True)
         return None
 
     async def delete(self, namespace: str, ids: Sequence[str]) -> None:
@@ -120,9 +116,21 @@ class OpenSearchVectors:
             while (await self._asked("POST", f"/{index}/_delete_by_query", body, parameters)).get("deleted"):
                 pass
 
+    def _entry(self, namespace: str, record: vectors.Record) -> tuple[str, ...]:
+        """The lines that write a record."""
+        target = json.dumps({"index": {"_id": documents.key(namespace, record.id)}})
+        return target, json.dumps(documents.document(namespace, record), separators=(",", ":"))
+
+    def _route(self, namespace: str) -> dict[str, Any]:
+        """Where a namespace lies."""
+        return {"routing": namespace}
+
+    def _visibility(self, *, waits: bool) -> dict[str, Any]:
+        """When a write returns."""
+        return {"refresh": "true" if self._address.refreshes else "wait_for" if waits else "false"}
+
     async def _bulk(self, index: str, namespace: str, lines: Sequence[tuple[str, ...]], *, waits: bool) -> None:
-        refresh = "true" if self._address.refreshes else "wait_for" if waits else "false"
-        parameters = {"routing": namespace, "refresh": refresh}
+        parameters = self._route(namespace) | self._visibility(waits=waits)
         batch: list[str] = []
         size = 0
         for entry in (*lines, None):
@@ -143,7 +151,7 @@ class OpenSearchVectors:
             raise connections.refusal(failure["status"], why, host=self._address.host)
 
     async def _search(self, index: str, body: dict[str, Any], *, namespace: str) -> list[dict[str, Any]]:
-        parameters = {"routing": namespace, "ignore_unavailable": "true", "allow_no_indices": "true"}
+        parameters = {"ignore_unavailable": "true", "allow_no_indices": "true", **self._route(namespace)}
         whole = {"_source": False, "track_total_hits": False, **body}
         answer = await self._asked("POST", f"/{index}/_search", whole, parameters)
         hits: list[dict[str, Any]] = answer.get("hits", {}).get("hits", [])
@@ -169,7 +177,7 @@ class OpenSearchVectors:
 
     async def _indices(self) -> list[str]:
         """The indices that there are, whatever their dimension."""
-        found = await self._asked("GET", f"/{self._index('*')}/_alias", None, {"allow_no_indices": "true"})
+        found = await self._asked("GET", f"/{self._index('*')}/_mapping", None, {"allow_no_indices": "true"})
         return [name for name in found if name.removeprefix(self._index("")).isdigit()]
 
     async def _made(self, dimension: int) -> None:
@@ -188,13 +196,16 @@ class OpenSearchVectors:
             found = await self._connection.request("GET", f"/{index}/_mapping")
             self._look(index, dimension, found[index]["mappings"])
         except opensearchpy.NotFoundError:
-            body = {"settings": {"index": settings}, "mappings": documents.mapping(dimension, engine=address.engine)}
+            body = {"settings": {"index": settings}, "mappings": self._mapping(dimension)}
             try:
                 await self._connection.request("PUT", f"/{index}", body=body)
             except errors.PermanentError as error:
                 if "already_exists" not in error.detail:
                     raise addresses.refused(f"OpenSearch cannot make the index {index!r}: {error.detail}") from error
         self._known.add(dimension)
+
+    def _mapping(self, dimension: int) -> dict[str, Any]:
+        return documents.mapping(dimension, engine=self._address.engine)
 
     def _look(self, index: str, dimension: int, found: dict[str, Any]) -> None:
         vector = found.get("properties", {}).get("vector", {})
@@ -207,4 +218,9 @@ class OpenSearchVectors:
 
 async def open_vectors(url: str) -> OpenSearchVectors:
     """The store that a URL names. Nothing is sent before its first use."""
-    return OpenSearchVectors(connections.Connection(connections.parse(url)))
+    address = connections.parse(url)
+    if address.serverless:
+        from bloomweaver.adapters.vectors import opensearch_serverless
+
+        return opensearch_serverless.ServerlessVectors(connections.Connection(address))
+    return OpenSearchVectors(connections.Connection(address))

@@ -35,6 +35,7 @@ class Address:
 
     refreshes: whether a write makes itself visible at once, which costs the server more, instead of waiting for the
     next refresh. shards, replicas: of indices that are made; None leaves them to the server.
+    serverless: whether it is one of AWS's collections, which take no ids and are not told when to refresh.
     """
 
     host: str
@@ -49,6 +50,7 @@ class Address:
     engine: str = "lucene"
     shards: int | None = None
     replicas: int | None = None
+    serverless: bool = False
 
 
 def parse(url: str) -> Address:
@@ -66,11 +68,10 @@ def parse(url: str) -> Address:
     tls = options.get("tls", "on") == "on"
     if not tls:
         addresses.web(f"http://{parts.host}", what="OpenSearch")
-    if options.get("service", "es") != "es":
-        raise addresses.refused(
-            "OpenSearch Serverless takes no ids of ours and is not told when to refresh: a repeated write would show "
-            "twice, and a deleted vector could come back. Use a managed domain, Pinecone or PostgreSQL."
-        )
+    _one_of(options, "service", ("es", "aoss"))
+    serverless = options.get("service") == "aoss"
+    if serverless and (refused := {"refresh", "shards", "replicas"} & options.keys()):
+        raise addresses.refused(f"OpenSearch Serverless decides {', '.join(sorted(refused))} itself. Leave it out.")
     address = Address(
         host=parts.host,
         port=parts.port or (443 if tls else 9200),
@@ -81,9 +82,10 @@ def parse(url: str) -> Address:
         ca_file=options.get("ca_file"),
         region=_region(options),
         refreshes=options.get("refresh") == "now",
-        engine=options.get("engine", "lucene"),
+        engine=options.get("engine", "faiss" if serverless else "lucene"),
         shards=_count(options, "shards"),
         replicas=_count(options, "replicas"),
+        serverless=serverless,
     )
     if (address.user is None) != (address.password_file is None) or (address.user and address.region):
         raise addresses.refused("OpenSearch is entered with user and password_file together, or with auth=aws.")
@@ -135,7 +137,9 @@ class Connection:
         headers: dict[str, str] = {}
         if address.region is not None:
             self._signer = await _Signer.made()
-            auth = opensearchpy.AWSV4SignerAsyncAuth(self._signer, address.region, "es")
+            auth = opensearchpy.AWSV4SignerAsyncAuth(
+                self._signer, address.region, "aoss" if address.serverless else "es"
+            )
         elif address.user is not None and address.password_file is not None:
             password = addresses.secret(address.password_file, what="OpenSearch's password")
             headers["authorization"] = "Basic " + base64.b64encode(f"{address.user}:{password}".encode()).decode()
