@@ -80,13 +80,28 @@ class Director:
         labels = [label for label in self.fleet.parts if label.startswith(("writer", "embedder"))]
         await self.fleet.freeze(self.dice.choice(labels), self.fault_seconds)
 
+    async def gone(self, queue: "servers.Double | servers.ElasticMQ") -> None:
+        """Killed, and back without what it held."""
+        await asyncio.to_thread(queue.kill)
+        await asyncio.sleep(self.fault_seconds)
+        await asyncio.to_thread(queue.start)
+
+    def of_queues(self, queue: "servers.ElasticMQ", server: servers.Postgresql) -> dict[str, Fault]:
+        """What a real queue server does beside a database, and both of them."""
+
+        async def both() -> None:
+            await asyncio.to_thread(server.stop, signal.SIGQUIT)
+            await self.gone(queue)
+            await asyncio.to_thread(server.start)
+
+        return {
+            "queue server killed, back empty": lambda: self.gone(queue),
+            "a process frozen, then going on": self.freeze,
+            "queue server and PostgreSQL killed": both,
+        }
+
     def of_doubles(self, queue: servers.Double, vectors: servers.Double, disk: pathlib.Path) -> dict[str, Fault]:
         """What the servers beside the database do."""
-
-        async def queue_gone() -> None:
-            await asyncio.to_thread(queue.kill)
-            await asyncio.sleep(self.fault_seconds)
-            await asyncio.to_thread(queue.start)
 
         async def throttled() -> None:
             vectors.tell("throttle=1.0")
@@ -99,7 +114,7 @@ class Director:
             await asyncio.to_thread(servers.unfill, disk)
 
         return {
-            "queue server gone, back empty": queue_gone,
+            "queue server gone, back empty": lambda: self.gone(queue),
             "vector store answers 429": throttled,
             "disk full for blobs": disk_full,
             "a process frozen, then going on": self.freeze,

@@ -11,7 +11,7 @@ from tests.storm import figures, storm
 from tests.support.servers import processes
 
 # Of the events, the kills and the time: the fake of Pinecone looks at every vector, and vectors outlive their versions.
-SHARES = {"postgresql": (0.8, 0.7, 0.7), "servers": (0.2, 0.3, 0.3)}
+SHARES = {"postgresql": (0.7, 0.6, 0.6), "servers": (0.2, 0.3, 0.3), "queues": (0.1, 0.1, 0.1)}
 SETTLE_SECONDS = 1200.0
 
 

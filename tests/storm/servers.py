@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import psycopg
 
-from tests.support.servers import postgresql, processes
+from tests.support.servers import elasticmq, postgresql, processes
 
 STOP_SECONDS = 60.0
 MAX_CONNECTIONS = 100
@@ -188,6 +188,33 @@ class Double:
             self._process.kill()
             self._process.communicate()
             self._process = None
+
+
+class ElasticMQ:
+    """A real server of SQS's protocol on a fixed port: killed, it forgets everything."""
+
+    def __init__(self) -> None:
+        if os.environ.get(elasticmq.GIVEN):
+            raise processes.Absent("ElasticMQ: one that is given cannot be killed")
+        self._port = processes.free_port()
+        self._running = contextlib.ExitStack()
+        self._pid: int | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    def start(self) -> None:
+        """Until it answers; `processes.Absent` where it cannot be had."""
+        self._pid = self._running.enter_context(elasticmq.running(port=self._port)).pid
+
+    def kill(self) -> None:
+        """With -9."""
+        if self._pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
+            self._running.close()
+            self._pid = None
 
 
 @contextlib.contextmanager

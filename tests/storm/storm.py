@@ -2,7 +2,8 @@
 
 In the `postgresql` kind everything is on PostgreSQL, two processes have clocks that are two hours wrong. In `servers`
 the queues are in the double of SQS, the vectors in the fake of Pinecone (late writes and lost answers all along), the
-blobs on a small disk of their own; one process's clock is four minutes wrong. The embedder is `mem://`: no model.
+blobs on a small disk of their own; one process's clock is four minutes wrong. In `queues` the queues are in ElasticMQ,
+which speaks SQS's protocol, and the rest is on PostgreSQL. The embedder is `mem://`: no model.
 """
 
 import asyncio
@@ -72,7 +73,7 @@ class Place:
     postgresql: servers.Postgresql
     proxy: servers.Proxy
     variables: dict[str, str]
-    queue: servers.Double | None = None
+    queue: servers.Double | servers.ElasticMQ | None = None
     vectors: servers.Double | None = None
     disk: pathlib.Path | None = None
 
@@ -106,6 +107,8 @@ async def placed(kind: str, folder: pathlib.Path) -> AsyncIterator[Place]:
         place = Place(server, proxy, variables)
         if kind == "servers":
             _beside(place, folder, stack)
+        elif kind == "queues":
+            _queues(place, folder, stack)
         yield place
 
 
@@ -124,6 +127,15 @@ def _beside(place: Place, folder: pathlib.Path, stack: contextlib.AsyncExitStack
         "BLOOMWEAVER_VECTORS": f"pinecone://index?controller={place.vectors.url}&key_file={api_key}",
         "BLOOMWEAVER_BLOBS": (place.disk / "blobs").as_uri(),
     }
+
+
+def _queues(place: Place, folder: pathlib.Path, stack: contextlib.AsyncExitStack) -> None:
+    place.queue = servers.ElasticMQ()
+    stack.callback(place.queue.kill)
+    place.queue.start()
+    keys = aws.credentials_file(folder)
+    url = aws.url("sqs://us-east-1/storm", endpoint=place.queue.url, credentials_file=keys)
+    place.variables["BLOOMWEAVER_QUEUES"] = url
 
 
 class Storm:
@@ -220,6 +232,8 @@ class Storm:
 
     def _faults(self, director: faults.Director) -> dict[str, faults.Fault]:
         place = self._place
+        if isinstance(place.queue, servers.ElasticMQ):
+            return director.of_queues(place.queue, place.postgresql)
         if place.queue is None or place.vectors is None or place.disk is None:
             return director.of_postgresql(place.postgresql, place.proxy)
         return director.of_doubles(place.queue, place.vectors, place.disk)

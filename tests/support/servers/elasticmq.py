@@ -61,8 +61,8 @@ def prepare() -> str:
 
 
 @contextlib.contextmanager
-def running() -> Iterator[processes.Server]:
-    """An empty one, in memory."""
+def running(*, port: int | None = None) -> Iterator[processes.Server]:
+    """An empty one, in memory. port: else a free one."""
     given = os.environ.get(GIVEN)
     if given:
         yield processes.Server(NAME, given)
@@ -70,7 +70,7 @@ def running() -> Iterator[processes.Server]:
     programs = processes.cache(f"elasticmq-{VERSION}")
     if not _is_complete(programs) or shutil.which("java") is None:
         raise processes.Absent(f"{NAME}: not prepared, or no Java; `make backends` fetches it")
-    port = processes.free_port()
+    port = port or processes.free_port()
     with processes.folder("elasticmq") as folder:
         settings = folder / "elasticmq.conf"
         settings.write_text(_SETTINGS.format(port=port), encoding="utf-8")
