@@ -380,7 +380,7 @@ def sealer(key: bytes, *, random: Callable[[int], bytes]) -> Sealer:
 open_embedder = opening_models.open_embedder
 open_unproven = opening_models.open_unproven
 build_int8 = opening_models.build_int8
-files_of = opening_models.files_of
+open_peer = opening_models.open_peer
 record_drift = opening_models.record_drift
 resolved_model = opening_models.resolved_model
 listed_models = opening_models.listed_models

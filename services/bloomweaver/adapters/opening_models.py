@@ -2,7 +2,7 @@
 
 import asyncio
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
@@ -51,11 +51,12 @@ async def build_int8(
     return into
 
 
-async def files_of(model: str, *, models_dir: pathlib.Path) -> pathlib.Path:
-    """The directory of a model's files."""
-    from bloomweaver.adapters.embedders import loading
+async def open_peer(name: str, model: str, *, models_dir: pathlib.Path) -> Callable[[Sequence[str]], object]:
+    """Another library with the files of a model, to compare with; Refusal where it is not known or not installed."""
+    from bloomweaver.adapters.embedders import loading, peers
 
-    return (await asyncio.to_thread(loading.located, model, models_dir=models_dir))[1]
+    _, directory = await asyncio.to_thread(loading.located, model, models_dir=models_dir)
+    return peers.opened(name, directory)
 
 
 async def record_drift(model: str, *, models_dir: pathlib.Path, found: drift.Drift) -> pathlib.Path:

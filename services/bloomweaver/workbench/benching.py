@@ -8,10 +8,9 @@ import statistics
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
-from bloomweaver.domain import errors, models, reasons
+from bloomweaver.domain import models
 from bloomweaver.encoding import batcher
 from bloomweaver.ports import embedders
 from bloomweaver.workbench import samples
@@ -83,14 +82,8 @@ def ours(name: str, encoder: batcher.Batcher, found: Sequence[samples.Sample]) -
     return Variant(name, run, encoder)
 
 
-def peer(name: str, directory: Path, found: Sequence[samples.Sample]) -> Variant:
-    """Another library, installed beside this one, in the way that its documentation shows; Refusal without it."""
-    from bloomweaver.workbench import peers
-
-    if name not in peers.OPENED:
-        known = ", ".join(peers.OPENED)
-        raise errors.Refusal(reasons.Reason.INVALID_REQUEST, f"no library {name} to compare with; known are {known}")
-    embed = peers.OPENED[name](directory)
+def peer(name: str, embed: Callable[[Sequence[str]], object], found: Sequence[samples.Sample]) -> Variant:
+    """Another library, as its documentation shows it."""
     texts = [sample.passage.text for sample in found]
 
     async def run() -> None:

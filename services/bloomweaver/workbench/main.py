@@ -84,6 +84,6 @@ async def bench(
             encoder = await stack.enter_async_context(batcher.Batcher(embedder))
             variants.append(benching.ours(name, encoder, found))
         for name in against:
-            directory = await opening.files_of(names[0], models_dir=models_dir)
-            variants.append(benching.peer(name, directory, found))
+            embed = await opening.open_peer(name, names[0], models_dir=models_dir)
+            variants.append(benching.peer(name, embed, found))
         return await benching.compare(variants, found, rounds=rounds)

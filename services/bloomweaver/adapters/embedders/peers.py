@@ -10,6 +10,14 @@ from bloomweaver.domain import errors, reasons
 Embed = Callable[[Sequence[str]], object]
 
 
+def opened(name: str, directory: Path) -> Embed:
+    """A library by name, with the model of a directory."""
+    if name not in _OPENED:
+        known = ", ".join(_OPENED)
+        raise errors.Refusal(reasons.Reason.INVALID_REQUEST, f"no library {name} to compare with; known are {known}")
+    return _OPENED[name](directory)
+
+
 def _sentence_transformers(directory: Path) -> Embed:
     try:
         import sentence_transformers
@@ -36,6 +44,6 @@ def _absent(name: str) -> errors.Refusal:
     )
 
 
-OPENED: Final[Mapping[str, Callable[[Path], Embed]]] = MappingProxyType(
+_OPENED: Final[Mapping[str, Callable[[Path], Embed]]] = MappingProxyType(
     {"sentence-transformers": _sentence_transformers, "fastembed": _fastembed}
 )
