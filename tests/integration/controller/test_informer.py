@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import threading
 
 import httpx2
 import kmock
@@ -26,7 +27,13 @@ async def test_what_is_there_and_what_is_deleted_reaches_cache_and_queue(kmock: 
     changed: asyncio.Queue[str] = asyncio.Queue()
     known = cache.Cache()
     entered = access.Access(str(kmock.url))
-    watches = informer.Informer(entered, known, namespace="kb", kinds=(), on_change=changed.put_nowait)
+    threads: set[int] = set()
+
+    def note(key: str) -> None:
+        threads.add(threading.get_ident())
+        changed.put_nowait(key)
+
+    watches = informer.Informer(entered, known, namespace="kb", kinds=(), on_change=note)
     running = asyncio.create_task(watches.run())
     try:
         assert await asyncio.wait_for(changed.get(), SECONDS) == "kb/minilm"
@@ -36,6 +43,8 @@ async def test_what_is_there_and_what_is_deleted_reaches_cache_and_queue(kmock: 
         async with asyncio.timeout(SECONDS):
             while known.named():  # a list and a watch may each have told of it before
                 await changed.get()
+        # The cache and the queue are the loop's: nobody notes anything from a thread.
+        assert threads == {threading.get_ident()}
     finally:
         running.cancel()
         with contextlib.suppress(asyncio.CancelledError):
