@@ -72,13 +72,8 @@ def queue_of(step: Step) -> str:
 
 def hints_of(look: Hint, steps: Iterable[Step]) -> list[tuple[str, Hint]]:
     """(queue, hint) for each step of the document that `look` points at."""
-    return [
-        (
-            queue_of(step),
-            Hint(look.tenant, look.collection_uid, look.document_id, step.seq, step.pipe, look.traceparent),
-        )
-        for step in steps
-    ]
+    place = (look.tenant, look.collection_uid, look.document_id)
+    return [(queue_of(step), Hint(*place, step.seq, step.pipe, look.traceparent)) for step in steps]
 
 
 async def tell(queues: "Queues", hints: Iterable[tuple[str, Hint]]) -> None:
