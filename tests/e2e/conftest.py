@@ -5,7 +5,6 @@ else can be set. The namespace `bloomweaver-e2e` is the tests' own: it is remove
 """
 
 import contextlib
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -32,11 +31,5 @@ def cluster() -> Iterator[clusters.Cluster]:
 @pytest.fixture(scope="session")
 def release(cluster: clusters.Cluster) -> Iterator[installed.Release]:
     """The release, its client, and a key."""
-    if os.environ.get("BLOOMWEAVER_E2E_KEEP") and cluster.get("Pod", preparing.CLIENT) is not None:
-        yield installed.Release(cluster, installed.first_key(cluster))
-        return
-    installed.remove(cluster)
-    preparing.provide_images()
-    yield installed.made(cluster)
-    if not os.environ.get("BLOOMWEAVER_E2E_KEEP"):
-        installed.remove(cluster)
+    with installed.obtained(cluster) as made:
+        yield made

@@ -1,6 +1,7 @@
 """The release that the tests look at: `helm install`, and what a client in the cluster asks of it."""
 
 import json
+import os
 import secrets
 import threading
 import time
@@ -242,6 +243,20 @@ def made(cluster: clusters.Cluster) -> Release:
     preparing.make_client(cluster)
     install(cluster, preparing.values())
     return Release(cluster, first_key(cluster))
+
+
+@contextmanager
+def obtained(cluster: clusters.Cluster) -> Iterator[Release]:
+    """Installed from nothing and removed; where BLOOMWEAVER_E2E_KEEP is set left there, and taken the next time."""
+    kept = bool(os.environ.get("BLOOMWEAVER_E2E_KEEP"))
+    if kept and cluster.get("Pod", preparing.CLIENT) is not None:
+        yield Release(cluster, first_key(cluster))
+        return
+    remove(cluster)
+    preparing.provide_images()
+    yield made(cluster)
+    if not kept:
+        remove(cluster)
 
 
 def install(cluster: clusters.Cluster, given: Object) -> None:

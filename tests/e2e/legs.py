@@ -13,7 +13,6 @@ import pathlib
 import statistics
 import sys
 import time
-from collections.abc import Iterator
 from typing import Any, Final
 
 from tests.e2e import cluster as clusters
@@ -105,17 +104,11 @@ def write(page: pathlib.Path, runs: list[Moments]) -> None:
     page.write_text(f"{before}{BEGIN}\n{told}\n{END}{after}", encoding="utf-8")
 
 
-@contextlib.contextmanager
-def installed_release(cluster: clusters.Cluster) -> Iterator[installed.Release]:
-    """Installed for this, with one model."""
-    installed.remove(cluster)
-    preparing.provide_images()
-    release = installed.made(cluster)
+def prepare(release: installed.Release) -> None:
+    """One model and one collection."""
     release.cluster.apply(preparing.model())
     clusters.until("the model's Deployment", lambda: release.embedders() or None, state=release.told)
     release.call("webhook", "PUT", f"/v1/collections/{COLLECTION}", {})
-    yield release
-    installed.remove(cluster)
 
 
 def main(count: int) -> int:
@@ -124,7 +117,8 @@ def main(count: int) -> int:
     if cluster is None:
         print("not run: no cluster (KUBECONFIG is not set)")
         return 0
-    with contextlib.closing(cluster), installed_release(cluster) as release:
+    with contextlib.closing(cluster), installed.obtained(cluster) as release:
+        prepare(release)
         runs = []
         for number in range(count):
             runs.append(measured(release, number))
