@@ -19,6 +19,7 @@ from tests.support import charts
 OURS: Final = f"app.kubernetes.io/instance={preparing.RELEASE}"
 EMBEDDERS: Final = "app.kubernetes.io/managed-by=bloomweaver-controller"
 WRITERS: Final = f"{OURS},app.kubernetes.io/component=writer"
+WAITING: Final = ("pending", "indexing", "updating")
 HELM_SECONDS: Final = 600
 
 Object = dict[str, Any]
@@ -95,9 +96,10 @@ class Release:
         return self.cluster.all("Deployment", EMBEDDERS)
 
     def asleep(self) -> bool:
-        """Whether no embedder and no writer runs."""
-        workers = [*self.embedders(), *self.cluster.all("Deployment", WRITERS)]
-        pods = [*self.cluster.all("Pod", EMBEDDERS), *self.cluster.all("Pod", WRITERS)]
+        """Whether no embedder and no writer runs; but for the one that removes what is superseded, a while later."""
+        writers = f"{WRITERS},bloomweaver.dev/process!=writer-delete"
+        workers = [*self.embedders(), *self.cluster.all("Deployment", writers)]
+        pods = [*self.cluster.all("Pod", EMBEDDERS), *self.cluster.all("Pod", writers)]
         return not pods and all(not each["spec"].get("replicas") for each in workers)
 
     def until_ready(self) -> None:
@@ -198,6 +200,9 @@ class Load:
         """Wait until nothing is pending; then what is other than was promised, and the audit."""
 
         def settled() -> Object | None:
+            counts = self._release.call("webhook", "GET", "/v1/status")["body"]["counts"]
+            if any(counts[state] for state in WAITING):
+                return None
             audit = self._release.audit()
             return audit if not audit["pending"] else None
 
