@@ -53,10 +53,8 @@ def values() -> installed.Object:
 
 def queues(release: installed.Release) -> list[str]:
     """The names of what the server has."""
-    script = (
-        "import httpx2, re; "
-        f"print(*re.findall('/(bloom_[^<]*)<', httpx2.get('http://queue:{PORT}/?Action=ListQueues').text))"
-    )
+    data = f"http://queue:{PORT}/moto-api/data.json"  # of all regions and accounts
+    script = f"import httpx2, re; print(*sorted(set(re.findall('bloom_[a-z0-9_]+', httpx2.get('{data}').text))))"
     return release.inside("python", "-c", script).split()
 
 
