@@ -1,6 +1,8 @@
 """What happens to a cluster in its life: a rollout, a drain, a store and a scaler that are away for a while."""
 
+import contextlib
 import datetime as dt
+from collections.abc import Iterator
 
 import pytest
 
@@ -31,6 +33,19 @@ def restart(cluster: clusters.Cluster, deployment: str) -> None:
         return (status["observedGeneration"] >= generation and numbers == [wanted] * 3) or None
 
     clusters.until(f"{deployment} rolled", rolled, state=lambda: telling.told(cluster))
+
+
+@contextlib.contextmanager
+def keda_away(cluster: clusters.Cluster) -> Iterator[None]:
+    """KEDA has no pod while the context lasts."""
+    with contextlib.closing(clusters.Cluster(cluster.kubeconfig, namespace=KEDA_NAMESPACE)) as keda:
+        replicas = keda.there("Deployment", KEDA)["spec"]["replicas"]
+        keda.patch("Deployment", KEDA, {"spec": {"replicas": 0}})
+        try:
+            clusters.until("KEDA gone", lambda: not keda.there("Deployment", KEDA)["status"].get("replicas") or None)
+            yield
+        finally:
+            keda.patch("Deployment", KEDA, {"spec": {"replicas": replicas}})
 
 
 @pytest.mark.timeout(900)
@@ -85,17 +100,11 @@ def test_the_store_is_restarted_under_load_and_nothing_is_lost(release: installe
 @pytest.mark.timeout(900)
 def test_while_keda_is_away_nothing_is_lost_and_it_wakes_pods_when_it_is_back(release: installed.Release):
     release.until_asleep()
-    keda = clusters.Cluster(release.cluster.kubeconfig, namespace=KEDA_NAMESPACE)
-    replicas = keda.there("Deployment", KEDA)["spec"]["replicas"]
-    keda.patch("Deployment", KEDA, {"spec": {"replicas": 0}})
     path = "/v1/collections/handbook/documents/while-keda-was-away"
-    try:
-        clusters.until("KEDA gone", lambda: keda.there("Deployment", KEDA)["status"].get("replicas", 0) == 0 or None)
+    with keda_away(release.cluster):
         put = release.call("webhook", "PUT", path, {"text": "It was accepted while nobody could wake a pod."})
         assert put["status"] == 202, put
         assert release.asleep()
-    finally:
-        keda.patch("Deployment", KEDA, {"spec": {"replicas": replicas}})
 
     def searchable() -> bool | None:
         return release.call("webhook", "GET", path)["body"]["state"] == "searchable" or None
