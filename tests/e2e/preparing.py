@@ -159,7 +159,7 @@ def make_client(cluster: clusters.Cluster) -> None:
     container = {
         "name": CLIENT,
         "image": f"{repository()}/search:{tag()}",
-        "command": ["sh", "-c", f"cp -rL /documents /tmp/; cp -rL /{TINY} /models/; exec sleep infinity"],
+        "command": ["sh", "-c", f"cp -rL /documents /data/; cp -rL /{TINY} /models/; exec sleep infinity"],
         "env": [{"name": "BLOOMWEAVER_URL", "value": f"http://{RELEASE}-webhook:8080"}],
         "securityContext": restricted,
         "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}},

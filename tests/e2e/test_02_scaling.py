@@ -15,7 +15,7 @@ def test_a_folder_wakes_pods_from_zero_and_becomes_searchable(release: installed
     began = time.time()
     with release.watching() as seen:
         told = release.inside(
-            "bloomweaver", "push", "/tmp/documents", "--collection", COLLECTION, "--create", "--timeout", "300"
+            "bloomweaver", "push", "/data/documents", "--collection", COLLECTION, "--create", "--timeout", "300"
         )
         took = time.time() - began
         assert seen.most(embedder, since=began) >= 1

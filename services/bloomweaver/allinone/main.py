@@ -52,12 +52,7 @@ async def opened(root: Path, wishes: settings.DevSettings, *, purpose: str) -> A
             with deferring.models_at_first_use():
                 from bloomweaver.allinone import running
 
-            addresses = opening.profile(
-                wishes.store or f"sqlite:///{data.ledger.absolute()}",
-                queues=wishes.queues,
-                blobs=wishes.blobs,
-                vectors=wishes.vectors,
-            )
+            addresses = _addresses(wishes, wishes.store or f"sqlite:///{data.ledger.absolute()}")
             access = opening.Access(postgresql_password=wishes.password, cache=wishes.cache)
             version, variables = bloomweaver.__version__, environment.read()
             recorder = metrics.Metrics(metrics.process_registry(), version=version)
@@ -96,7 +91,7 @@ async def supervised(
         raise ConfigurationError(Reason.INVALID_CONFIGURATION, detail)
     with data.locked(purpose="bloomweaver dev --processes"):
         access = opening.Access(postgresql_password=wishes.password)
-        addresses = opening.profile(store, queues=wishes.queues, blobs=wishes.blobs, vectors=wishes.vectors)
+        addresses = _addresses(wishes, store)
         async with opening.open_store(addresses, clock=clock, nonces=nonces, access=access) as opened_store:
             ports = await opening.all_ports(opened_store, clock=clock, nonces=nonces)
             resolve = functools.partial(opening.resolved_model, models_dir=data.models, hosted=wishes.hosted())
@@ -136,7 +131,7 @@ async def migrate(wishes: settings.DevSettings, *, restored: bool) -> list[dict[
     """Bring a store on servers to this release; what was done, by component. None: the store is the data folder's."""
     if wishes.store is None or wishes.store.startswith(("sqlite:", "mem:")):
         return None
-    addresses = opening.profile(wishes.store, queues=wishes.queues, blobs=wishes.blobs, vectors=wishes.vectors)
+    addresses = _addresses(wishes, wishes.store)
     clock, nonces = opening.system_clock(), opening.system_nonces()
     access = opening.Access(postgresql_password=wishes.password)
     done = await opening.migrate(addresses, clock=clock, nonces=nonces, access=access, restored=restored)
@@ -151,9 +146,7 @@ async def examined(wishes: settings.DevSettings) -> dict[str, BloomWeaverError |
 
     Nothing is made or changed, and nothing of a private store or the data folder is looked at.
     """
-    addresses = opening.profile(
-        wishes.store or PRIVATE, queues=wishes.queues, blobs=wishes.blobs, vectors=wishes.vectors
-    )
+    addresses = _addresses(wishes, wishes.store or PRIVATE)
     alone = opening.Addresses(PRIVATE, PRIVATE, PRIVATE, PRIVATE)
     parts = {part: url for part, url in asdict(addresses).items() if not url.startswith(LOCAL)}
     found = [await _answer_of(part, replace(alone, **{part: url}), wishes) for part, url in parts.items()]
@@ -175,3 +168,7 @@ async def _answer_of(part: str, addresses: opening.Addresses, wishes: settings.D
     except TimeoutError:
         return TransientError(Reason.OVERLOADED, f"No answer within {EXAMINED_SECONDS:g} s.")
     return None
+
+
+def _addresses(wishes: settings.DevSettings, store: str) -> opening.Addresses:
+    return opening.profile(store, queues=wishes.queues, blobs=wishes.blobs, vectors=wishes.vectors)

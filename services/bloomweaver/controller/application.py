@@ -28,6 +28,7 @@ from bloomweaver.runtime import doors, health, process, stages
 from bloomweaver.text import parsing
 
 IMAGE_VOLUMES_MINOR = 35
+PROBED = ("ledger", "queues", "vectors")
 
 
 @contextlib.asynccontextmanager
@@ -75,7 +76,6 @@ async def _begin(
 ) -> None:
     known, queue = cache.Cache(), work_queue.WorkQueue(clock=ports.clock)
     capabilities = await capabilities_of(cluster)
-    probes = health.probes_of(ports)
     around = reconciling.Surroundings(
         cluster=cluster,
         cache=known,
@@ -83,7 +83,7 @@ async def _begin(
         reindexing=reindexing.Reindexing(ports.registry, revision=parsing.PIPELINE_REVISION),
         setup=setup_of(wishes),
         capabilities=capabilities,
-        probes={part: probes[part] for part in ("ledger", "queues", "vectors")},
+        probes={part: probe for part, probe in health.probes_of(ports).items() if part in PROBED},
         clock=ports.clock,
         measured=found.found,
     )
@@ -94,16 +94,20 @@ async def _begin(
         metrics=host.metrics,
         seconds=ports.clock.monotonic,
     )
-    kinds = informer.OWNED + (informer.KEDA if capabilities.keda else ())
-    kinds += informer.MONITORS if capabilities.pod_monitor else ()
+    kinds = _kinds(capabilities)
     watches = informer.Informer(entered, known, namespace=wishes.namespace, kinds=kinds, on_change=queue.add)
-    watched = working.watch(cluster, known, namespace=wishes.namespace, die=host.die)
     parts.repeat("lease", working.lead(lease), seconds=leadership.RENEW_SECONDS)
     parts.repeat("informer", watches.run, seconds=1)
+    watched = working.watch(cluster, known, namespace=wishes.namespace, die=host.die)
     parts.repeat("watchdog", watched, seconds=working.WATCHED_SECONDS)
     parts.repeat("resync", working.resync(queue, known), seconds=working.RESYNC_SECONDS)
     for number in range(working.WORKERS):
         parts.repeat(f"reconcile-{number}", worker.once, seconds=0)
+
+
+def _kinds(capabilities: observed.Capabilities) -> tuple[informer.Kind, ...]:
+    kinds = informer.OWNED + (informer.KEDA if capabilities.keda else ())
+    return kinds + (informer.MONITORS if capabilities.pod_monitor else ())
 
 
 async def capabilities_of(cluster: apply.Cluster) -> observed.Capabilities:

@@ -5,7 +5,6 @@ median of its rounds, and its ratio the median of the ratios within a round.
 """
 
 import statistics
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -44,16 +43,18 @@ class Variant:
     encoder: batcher.Batcher | None = None
 
 
-async def compare(variants: Sequence[Variant], found: Sequence[samples.Sample], *, rounds: int) -> list[Figures]:
-    """All variants, in turns; the first pass of each warms it up and is not counted."""
+async def compare(
+    variants: Sequence[Variant], found: Sequence[samples.Sample], *, rounds: int, clock: Callable[[], float]
+) -> list[Figures]:
+    """All variants, in turns; the first pass of each warms it up and is not counted. clock: monotonic seconds."""
     tokens = sum(len(sample.passage.ids) for sample in found)
     took: list[list[float]] = []
     for turn in range(rounds + 1):
         seconds = []
         for variant in variants:
-            began = time.perf_counter()
+            began = clock()
             await variant.run()
-            seconds.append(time.perf_counter() - began)
+            seconds.append(clock() - began)
         if turn:
             took.append(seconds)
     rows = []
@@ -66,7 +67,7 @@ async def compare(variants: Sequence[Variant], found: Sequence[samples.Sample], 
                 tokens_per_second=tokens / middle,
                 chunks_per_second=len(found) / middle,
                 ratio=statistics.median(each[0] / each[place] for each in took),
-                **(await _own(variant.encoder) if variant.encoder is not None else {}),
+                **(await _own(variant.encoder, clock) if variant.encoder is not None else {}),
             )
         )
     return rows
@@ -92,13 +93,13 @@ def peer(name: str, embed: Callable[[Sequence[str]], object], found: Sequence[sa
     return Variant(name, run)
 
 
-async def _own(encoder: batcher.Batcher) -> dict[str, float | None]:
+async def _own(encoder: batcher.Batcher, clock: Callable[[], float]) -> dict[str, float | None]:
     """What only the batcher knows: how full its batches were, the part of the peak, and what a query takes alone."""
     took = []
     for _ in range(QUERIES):
-        began = time.perf_counter()
+        began = clock()
         await encoder.encode_texts([QUERY], kind=models.Kind.QUERY)
-        took.append(1000 * (time.perf_counter() - began))
+        took.append(1000 * (clock() - began))
     took.sort()
     figures = encoder.figures()[models.Kind.DOCUMENT]
     peak = None

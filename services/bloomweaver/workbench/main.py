@@ -86,4 +86,4 @@ async def bench(
         for name in against:
             embed = await opening.open_peer(name, names[0], models_dir=models_dir)
             variants.append(benching.peer(name, embed, found))
-        return await benching.compare(variants, found, rounds=rounds)
+        return await benching.compare(variants, found, rounds=rounds, clock=opening.system_clock().monotonic)

@@ -79,9 +79,9 @@ def drift_of(exact: Vectors, cheaper: embedders.Vectors, asked: Sequence[samples
 
 def loss_bound(before: Scores, after: Scores, *, rounds: int = 2000, seed: int = 7) -> tuple[float, float]:
     """(relative loss, its upper bound that holds in 95 of 100): a bootstrap over the queries, paired."""
-    random = np.random.default_rng(seed)
+    dice = np.random.default_rng(seed)
     lost = []
     for _ in range(rounds):
-        drawn = random.integers(0, len(before), len(before))
+        drawn = dice.integers(0, len(before), len(before))
         lost.append(1 - after[drawn].mean() / before[drawn].mean())
     return 1 - float(after.mean() / before.mean()), float(np.percentile(lost, 95))

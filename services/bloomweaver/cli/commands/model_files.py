@@ -28,6 +28,12 @@ Chunks = Annotated[
     str | None,
     typer.Option("--collection", "-c", metavar="NAME", help="Or a collection: its own chunks.", show_default=False),
 ]
+Also = Annotated[
+    list[str] | None,
+    typer.Option("--also", metavar="MODEL", help="Another model or runtime beside it; repeatable."),
+]
+Against = Annotated[str, typer.Option("--against", metavar="A,B", help="Libraries: sentence-transformers, fastembed.")]
+Rounds = Annotated[int, typer.Option("--rounds", min=1, help="Passes of each, in turns.")]
 Most = Annotated[int, typer.Option("--most", metavar="N", min=1, help="At most so many chunks.")]
 
 
@@ -51,17 +57,12 @@ def bench(
     context: typer.Context,
     model: Model,
     *,
-    also: Annotated[
-        list[str] | None,
-        typer.Option("--also", metavar="MODEL", help="Another model or runtime beside it; repeatable."),
-    ] = None,
-    against: Annotated[
-        str, typer.Option("--against", metavar="A,B", help="Libraries: sentence-transformers, fastembed.")
-    ] = "",
+    also: Also = None,
+    against: Against = "",
     texts: From = None,
     collection: Chunks = None,
     most: Most = 256,
-    rounds: Annotated[int, typer.Option("--rounds", min=1, help="Passes of each, in turns.")] = 5,
+    rounds: Rounds = 5,
     as_json: options.AsJson = False,
     url: options.Url = None,
     data: options.Data = None,
