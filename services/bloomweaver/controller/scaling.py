@@ -15,6 +15,9 @@ from bloomweaver.domain.measured import Measured
 from bloomweaver.ports import clock as clocks
 
 LINGER_SECONDS: Final = 15.0
+AHEAD_SECONDS: Final = 60.0
+WRITING: Final = ("create", "update")
+"""Lanes that a change leads to: their first pods start with the embedder's, for so long after it began to wait."""
 STALE_SECONDS: Final = 30.0
 BYTES_PER_CHUNK: Final = 800
 DRAIN_SECONDS: Final = 120
@@ -46,6 +49,7 @@ class Board:
         self._clock = clock
         self._backlog: dict[str, Backlog] = {}
         self._seen: dict[str, float] = {}
+        self._begun: dict[str, float] = {}
         self._speeds: dict[str, int] = {}
         self._looked: float | None = None
         self._changed = asyncio.Event()
@@ -55,6 +59,9 @@ class Board:
         now = self._clock.monotonic()
         self._backlog = {each.lane: each for each in backlogs}
         self._seen |= dict.fromkeys(self._backlog, now)
+        self._begun = {lane: self._begun.get(lane, now) for lane in self._backlog if lane.startswith("change:")}
+        if any(now - begun < AHEAD_SECONDS for begun in self._begun.values()):
+            self._seen |= dict.fromkeys(WRITING, now)
         self._looked = now
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()

@@ -32,6 +32,18 @@ def test_a_lane_that_never_had_work_is_not_active():
     assert not made.active(LANE)
 
 
+def test_writers_start_while_the_embedder_does_but_not_for_what_no_embedder_ever_takes():
+    made, clock = board()
+    made.note([Backlog(LANE, 1)])
+    assert [lane for lane in ("create", "update", "delete") if made.active(lane)] == ["create", "update"]
+    assert made.size("create").chunks == 1
+    for _ in range(int(scaling.AHEAD_SECONDS + scaling.LINGER_SECONDS)):
+        clock.advance(1)
+        made.note([Backlog(LANE, 1)])
+    assert made.active(LANE)
+    assert not made.active("create")
+
+
 def test_numbers_that_are_too_old_are_not_given_out():
     made, clock = board()
     with pytest.raises(scaling.Stale):
