@@ -24,12 +24,16 @@ def key_of(body: Json) -> str:
 
 
 class Cache:
-    """By kind and `namespace/name`, and by the resource that owns it: a look at one does not go through all."""
+    """By kind and `namespace/name`, and by the resource that owns it: a look at one does not go through all.
+
+    heard: how often the informer has told of a resource.
+    """
 
     def __init__(self) -> None:
         self._kinds: dict[str, dict[str, Json]] = {}
         self._owners: dict[str, dict[tuple[str, str], Json]] = {}
         self._remembered: dict[str, Any] = {}
+        self.heard = 0
 
     def note(self, kind: str, body: Json, *, gone: bool) -> None:
         """The informer saw it."""
@@ -37,6 +41,7 @@ class Cache:
         mine = {} if owner is None else self._owners.setdefault(owner, {})
         if kind == resources.KIND:
             self._remembered.pop(key, None)
+            self.heard += 1
         if gone:
             known.pop(key, None)
             mine.pop((kind, key), None)

@@ -33,10 +33,12 @@ Kind = tuple[str, str, str, str]
 
 @dataclass(slots=True)
 class Watchdog:
-    """Finds a watch that died: a resource of which a list has told another version twice than the cache has."""
+    """Finds a watch that died: a resource of which a list has told another version twice than the cache has, and of
+    none has the watch told anything in between. One that is only slow is left to come after."""
 
     cache: cache.Cache
     missed: dict[str, str] = field(default_factory=dict)
+    heard: int = 0
 
     def dead(self, listed: Mapping[str, str]) -> bool:
         """listed: resourceVersion by key."""
@@ -45,8 +47,9 @@ class Watchdog:
             body = self.cache.get(resources.KIND, key)
             if body is None or body["metadata"].get("resourceVersion") != version:
                 late[key] = version
-        dead = any(self.missed.get(key) == version for key, version in late.items())
-        self.missed = late
+        heard = self.cache.heard
+        dead = heard == self.heard and any(self.missed.get(key) == version for key, version in late.items())
+        self.missed, self.heard = late, heard
         return dead
 
 

@@ -88,3 +88,13 @@ def test_a_watch_that_is_only_late_is_not_dead():
     assert not dog.dead({"kb/a": "1"})
     known.note(resources.KIND, {"metadata": {"namespace": "kb", "name": "a", "resourceVersion": "1"}}, gone=False)
     assert not dog.dead({"kb/a": "1"})
+
+
+def test_a_watch_that_still_tells_of_others_is_slow_and_not_dead():
+    known = cache.Cache()
+    dog = informer.Watchdog(known)
+    assert not dog.dead({"kb/minilm": "2"})
+    other = {"metadata": {"name": "other", "namespace": "kb", "resourceVersion": "3"}}
+    known.note(resources.KIND, other, gone=False)
+    listed = {"kb/minilm": "2", "kb/other": "3"}
+    assert [dog.dead(listed), dog.dead(listed)] == [False, True]
