@@ -59,7 +59,9 @@ async def before(url: str) -> AsyncIterator[tuple[str, list[str]]]:
         app = applications.Starlette(
             routes=[routing.Route("/{path:path}", answer, methods=["GET", "PUT", "POST", "DELETE"])]
         )
-        server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, lifespan="off"))
+        server = uvicorn.Server(
+            uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, lifespan="off", timeout_keep_alive=3600)
+        )
         serving = asyncio.create_task(server.serve())
         while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(0.01)

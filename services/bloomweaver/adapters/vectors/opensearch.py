@@ -138,9 +138,13 @@ class OpenSearchVectors:
             if batch and (entry is None or size + weight > REQUEST_BYTES):
                 answer = await self._asked("POST", f"/{index}/_bulk", "\n".join(batch) + "\n", parameters)
                 self._check(answer)
+                self._kept(index, namespace, batch, answer)
                 batch, size = [], 0
             batch.extend(entry or ())
             size += weight
+
+    def _kept(self, index: str, namespace: str, lines: Sequence[str], answer: dict[str, Any]) -> None:
+        """Hears what a bulk was answered."""
 
     def _check(self, answer: dict[str, Any]) -> None:
         """Each item of a bulk has a fate of its own; the whole has that of the worst, since it may be repeated."""

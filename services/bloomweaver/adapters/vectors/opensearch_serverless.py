@@ -4,26 +4,41 @@ It makes the `_id` of each document itself, refreshes when it likes, and removes
 
 So the id of a vector is a field, and one id may lie there several times, because a write that was repeated could not be
 told from a new one. Invariants: an id is told once, however often it is there (all of them hold the same, because the
-records of a version never change); what is removed is every document of the id that a search finds. A write that no
-search finds yet survives a removal beside it. It is never shown, because search believes the ledger's rows, and it goes
-with the next removal of its version or with the sweep.
+records of a version never change); what is removed is every document of the id that a search finds, or that this
+process wrote lately. What another process wrote and no search finds yet survives a removal beside it. It is never
+shown, because search believes the ledger's rows, and it goes with the next removal of its version or with the sweep.
 """
 
+import collections
 import itertools
 import json
+import operator
+import re
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from bloomweaver.adapters.vectors import opensearch, opensearch_documents
+from bloomweaver.adapters.vectors import opensearch, opensearch_connection, opensearch_documents
 from bloomweaver.domain import filters
 from bloomweaver.ports import vectors
+
+REMEMBERED = 100_000
+"""Documents that this process wrote last: more than any refresh keeps waiting."""
+
+_ID = re.compile(r'\{"namespace":"(?:[^"\\]|\\.)*","id":("(?:[^"\\]|\\.)*")')
 
 
 class ServerlessVectors(opensearch.OpenSearchVectors):
     """See the module. A write returns when it is kept, not when it shows."""
 
+    def __init__(self, connection: opensearch_connection.Connection) -> None:
+        super().__init__(connection)
+        # By namespace and id: index and `_id`, several where it was written several times.
+        self._lately: collections.OrderedDict[tuple[str, str], list[tuple[str, str]]] = collections.OrderedDict()
+
     async def delete(self, namespace: str, ids: Sequence[str]) -> None:
+        lately = [place for vector_id in ids for place in self._lately.pop((namespace, vector_id), ())]
+        await self._remove_from(namespace, lately)
         for start in range(0, len(ids), opensearch.PAGE):
             await self._remove(namespace, {"terms": {"id": list(ids[start : start + opensearch.PAGE])}})
 
@@ -50,14 +65,26 @@ class ServerlessVectors(opensearch.OpenSearchVectors):
             yield names
 
     async def drop(self, namespace: str) -> None:
+        await self.delete(namespace, [vector_id for held, vector_id in self._lately if held == namespace])
         await self._remove(namespace, {"match_all": {}})
 
     async def _remove(self, namespace: str, which: dict[str, Any]) -> None:
         async for page in self._pages(namespace, which):
-            by_index = itertools.groupby(sorted(page, key=_index_of), key=_index_of)
-            for index, hits in by_index:
-                lines = [(json.dumps({"delete": {"_id": hit["_id"]}}),) for hit in hits]
-                await self._bulk(index, namespace, lines, waits=False)
+            await self._remove_from(namespace, [(hit["_index"], hit["_id"]) for hit in page])
+
+    async def _remove_from(self, namespace: str, places: list[tuple[str, str]]) -> None:
+        for index, several in itertools.groupby(sorted(places), key=operator.itemgetter(0)):
+            lines = [(json.dumps({"delete": {"_id": key}}),) for _, key in several]
+            await self._bulk(index, namespace, lines, waits=False)
+
+    def _kept(self, index: str, namespace: str, lines: Sequence[str], answer: dict[str, Any]) -> None:
+        made = [item["index"]["_id"] for item in answer.get("items", ()) if "index" in item]
+        for line, key in zip(lines[1::2], made, strict=False):
+            found = _ID.match(line)
+            assert found is not None, "a document begins with its namespace and its id"
+            self._lately.setdefault((namespace, json.loads(found[1])), []).append((index, key))
+        while len(self._lately) > REMEMBERED:
+            self._lately.popitem(last=False)
 
     async def _pages(self, namespace: str, which: dict[str, Any]) -> AsyncIterator[list[dict[str, Any]]]:
         """What a search finds, in the order of ids; `write` tells apart those of one id."""
@@ -80,7 +107,3 @@ class ServerlessVectors(opensearch.OpenSearchVectors):
     def _mapping(self, dimension: int) -> dict[str, Any]:
         made = super()._mapping(dimension)
         return made | {"properties": made["properties"] | {"write": {"type": "keyword"}}}
-
-
-def _index_of(hit: dict[str, Any]) -> str:
-    return str(hit["_index"])
