@@ -21,7 +21,9 @@ from tests.support.servers import processes
 
 ROOT = pathlib.Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reference" / "benchmarks.md"
-TABLE = ("accepts", "pipeline", "edit", "deletes", "freshness", "startup", "processes", "memory", "simulation")
+TABLE = (
+    "accepts", "pipeline", "edit", "deletes", "freshness", "startup", "processes", "memory", "controller", "simulation",
+)  # fmt: skip
 SERVER = ("server_accepts", "server_search", "server_vectors", "server_queues", "server_memory", "server_limits")
 PARTS = ("ledger", "queues", "sqs", "vectors", "embedding", "splitting")
 ALL = (*TABLE, *SERVER, *PARTS)
