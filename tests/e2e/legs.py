@@ -9,6 +9,7 @@ when a container began, by its process. Where the cluster is one machine, all of
 import contextlib
 import datetime as dt
 import json
+import os
 import pathlib
 import statistics
 import sys
@@ -100,7 +101,8 @@ def write(page: pathlib.Path, runs: list[Moments]) -> None:
     text = page.read_text(encoding="utf-8")
     before, rest = text.split(BEGIN, 1)
     after = rest.split(END, 1)[1]
-    told = f"{len(runs)} runs on {dt.datetime.now(dt.UTC).date()}.\n\n{table(runs)}"
+    today, load = dt.datetime.now(dt.UTC).date(), os.getloadavg()[0]
+    told = f"{len(runs)} runs on {today}, {os.cpu_count()} cores, load average {load:.0f}.\n\n{table(runs)}"
     page.write_text(f"{before}{BEGIN}\n{told}\n{END}{after}", encoding="utf-8")
 
 
@@ -122,7 +124,8 @@ def main(count: int) -> int:
         runs = []
         for number in range(count):
             runs.append(measured(release, number))
-            print(json.dumps({key: round(value - runs[-1]["accepted"], 2) for key, value in runs[-1].items()}))
+            taken = {key: round(value - runs[-1]["accepted"], 2) for key, value in runs[-1].items()}
+            print(json.dumps(taken), flush=True)
     print(table(runs))
     write(PAGE, runs)
     return 0
