@@ -83,9 +83,11 @@ def test_the_docs_name_no_variable_that_nothing_reads():
     mentioned = {
         found for path in PAGES for found in re.findall(r"\bBLOOMWEAVER_[A-Z0-9_]+\b", path.read_text(encoding="utf-8"))
     }
-    servers = (ROOT / "tests" / "support" / "servers").glob("*.py")
+    tests = [*(ROOT / "tests" / "support" / "servers").glob("*.py"), *(ROOT / "tests" / "e2e").glob("*.py")]
     of_tests = {
-        found for path in servers for found in re.findall(r"\bBLOOMWEAVER_TEST_[A-Z0-9_]+\b", path.read_text("utf-8"))
+        found
+        for path in tests
+        for found in re.findall(r"\bBLOOMWEAVER_(?:TEST|E2E)_[A-Z0-9_]+\b", path.read_text("utf-8"))
     }
     assert sorted(mentioned - names - secret_files - of_tests - {"BLOOMWEAVER_GOLDEN_UPDATE"}) == []
 

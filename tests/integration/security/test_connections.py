@@ -14,7 +14,7 @@ from bloomweaver.runtime import connections, serving
 from bloomweaver.runtime.web import answers, limits, paths
 from tests.support import web
 
-SOON_SECONDS = 120.0
+SOON_SECONDS = 120
 LIMIT_BYTES = 1_000_000
 LARGE_BYTES = 30_000_000
 

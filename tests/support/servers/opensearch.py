@@ -177,7 +177,7 @@ def _command(home: pathlib.Path) -> list[str]:
 def _ready(port: int) -> bool:
     asked = f"http://127.0.0.1:{port}/_cluster/health?wait_for_status=yellow&timeout=1s"
     try:
-        with urllib.request.urlopen(asked, timeout=2) as answer:
+        with urllib.request.urlopen(asked, timeout=60) as answer:
             return bool(answer.status == 200)
     except OSError:
         return False

@@ -24,7 +24,9 @@ from bloomweaver.testing import clocks
 from tests.support import kubernetes_api
 
 KEY = "kb/minilm"
-HASH = revisions.of(resources.Model(name="all-minilm-l6-v2", dimensions=384, max_tokens=256)).hash
+HASH = revisions.of(
+    resources.Model.model_validate({"name": "all-minilm-l6-v2", "dimensions": 384, "maxTokens": 256})
+).hash
 SETUP = observed.Setup(cpu_image="cpu", gpu_image="gpu", config_map="bw", secret="", scaler_address="c:9090")
 
 
