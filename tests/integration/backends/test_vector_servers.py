@@ -67,7 +67,15 @@ async def vectors(request, tmp_path):
             server = urllib.parse.urlsplit(request.getfixturevalue("chroma_server").url).netloc
             store = await chroma.open_vectors(f"chroma://{server}?tls=off")
             stack.push_async_callback(store.aclose)
+            # The server is lent to other tests as well, whose deployments have the name of this one.
+            await emptied(store)
             yield store
+            await emptied(store)
+
+
+async def emptied(store):
+    for namespace in await store.namespaces(""):
+        await store.drop(namespace)
 
 
 @contextlib.asynccontextmanager

@@ -136,5 +136,5 @@ def test_the_table_alone_imports_no_adapter():
         "print([name for name in sys.modules if name.startswith('bloomweaver.adapters.')])"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    tables = ("places", "opening_servers", "opening")
+    tables = ("opening_models", "places", "opening_servers", "opening")
     assert ran.stdout.strip() == str([f"bloomweaver.adapters.{name}" for name in tables])
