@@ -186,7 +186,9 @@ def note(world_: Deployment, op: Operation, answer: Accepted | Rejected) -> None
     if answer.collection_uid != op.uid:
         # The collection was made again under the same name, so there the event was a new one.
         if (twin := world_.history.twin(op, uid=answer.collection_uid, outcome=outcome, seq=answer.seq)) is not None:
-            twin.started, twin.ended = op.last_sent, now
+            # A duplicate was accepted by an earlier try, whose answer was lost: nobody knows by which.
+            twin.started = op.started if answer.outcome is Outcome.DUPLICATE else op.last_sent
+            twin.ended = now
         return
     world_.chaos.counts["resent"] += 1
     if (outcome, answer.seq) != (op.outcome, op.seq) or answer.outcome is not Outcome.DUPLICATE:
