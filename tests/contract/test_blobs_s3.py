@@ -1,6 +1,7 @@
 """S3's adapter against versitygw, and against answers that no server here would give."""
 
 import asyncio
+import contextlib
 import itertools
 
 import httpx2
@@ -50,7 +51,8 @@ async def test_a_large_blob_goes_in_parts_and_comes_back_whole(blobs, settings, 
     data = bytes(range(256)) * (3 * PART_BYTES // 256) + b"the end"
     await blobs.put(contract.KEY, data)
     assert await blobs.get(contract.KEY) == data
-    assert await uploads(bucket, settings) == []
+    async with calling(settings) as calls:
+        assert await uploads(calls, bucket) == []
 
 
 async def test_a_put_whose_answer_was_lost_may_be_repeated(blobs):
@@ -76,13 +78,16 @@ async def test_of_racing_puts_of_one_key_one_wins_and_the_others_say_so(blobs):
 
 
 async def test_a_large_put_that_is_given_up_leaves_no_parts(blobs, settings, bucket):
-    putting = asyncio.create_task(blobs.put(contract.KEY, b"x" * (8 * PART_BYTES)))
-    while not await uploads(bucket, settings) and not putting.done():
-        pass
-    putting.cancel()
-    await asyncio.wait([putting])
-    assert putting.cancelled()
-    assert await uploads(bucket, settings) == []
+    async with calling(settings) as calls:
+        assert await uploads(calls, bucket) == []
+        putting = asyncio.create_task(blobs.put(contract.KEY, b"x" * (16 * PART_BYTES)))
+        # With a part there, the putter knows the name of its upload: before, nobody could give it up.
+        while not await parts(calls, bucket) and not putting.done():
+            pass
+        putting.cancel()
+        await asyncio.wait([putting])
+        assert putting.cancelled()
+        assert await uploads(calls, bucket) == []
     assert await contract.is_missing(blobs, contract.KEY)
 
 
@@ -162,8 +167,22 @@ async def test_an_address_that_cannot_be_right_is_refused(url):
             pass
 
 
-async def uploads(bucket, settings):
-    """What was begun in parts and neither completed nor given up."""
+@contextlib.asynccontextmanager
+async def calling(settings):
     access = addresses.Access(**settings)
     async with clients.open_calls("s3", access, what="S3", unavailable=Reason.BLOBS_UNAVAILABLE) as calls:
-        return (await calls.call("list_multipart_uploads", {"Bucket": bucket})).get("Uploads") or []
+        yield calls
+
+
+async def uploads(calls, bucket):
+    """What was begun in parts and neither completed nor given up."""
+    return (await calls.call("list_multipart_uploads", {"Bucket": bucket})).get("Uploads") or []
+
+
+async def parts(calls, bucket):
+    """The parts of uploads that go on."""
+    found = []
+    for upload in await uploads(calls, bucket):
+        asked = {"Bucket": bucket, "Key": upload["Key"], "UploadId": upload["UploadId"]}
+        found += (await calls.call("list_parts", asked)).get("Parts") or []
+    return found
