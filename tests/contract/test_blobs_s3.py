@@ -181,8 +181,5 @@ async def uploads(calls, bucket):
 
 async def parts(calls, bucket):
     """The parts of uploads that go on."""
-    found = []
-    for upload in await uploads(calls, bucket):
-        asked = {"Bucket": bucket, "Key": upload["Key"], "UploadId": upload["UploadId"]}
-        found += (await calls.call("list_parts", asked)).get("Parts") or []
-    return found
+    asked = [{"Bucket": bucket, "Key": one["Key"], "UploadId": one["UploadId"]} for one in await uploads(calls, bucket)]
+    return [part for each in asked for part in (await calls.call("list_parts", each)).get("Parts") or []]
