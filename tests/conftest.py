@@ -6,6 +6,7 @@
   no test.
 - A test that cannot run here says `not run: REASON`; these are counted and listed apart, never as passed. A skip
   without such a reason is a failure.
+- What a test sets up for the log lines ends with it: a level left behind made the next one see nothing.
 - `--counts FILE` appends "passed failed not-run" for whoever adds up several runs.
 """
 
@@ -20,6 +21,7 @@ from typing import Any, NoReturn
 
 import hypothesis
 import pytest
+import structlog
 from hypothesis import strategies
 
 # It warns of each connection that a test cuts, and the warnings hide what failed.
@@ -82,6 +84,13 @@ def _hypothesis_prepared(request: pytest.FixtureRequest) -> None:
         def draw(_: str) -> None: ...
 
         draw()
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_they_were() -> Iterator[None]:
+    """What a test set up for the log lines of this process (a level, a stream) ends with that test."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,6 @@ def stream():
     yield made
     root.handlers[:] = handlers
     root.setLevel(level)
-    structlog.reset_defaults()
 
 
 def only_line(stream):
