@@ -92,6 +92,19 @@ def unready(place: Place, part: str, name: str = "writer", *, words: str = "", *
     return sentence
 
 
+def waits(service: running.Service, reason: str) -> str:
+    """What a process that waits at its start, unready, has logged as the detail."""
+
+    def told() -> bool:
+        assert service.process.poll() is None, service.log.read_text()
+        status, answer = service.get("/readyz")
+        return status == 503 and f"start: waits: {reason}" in answer["obstacles"]
+
+    running.until(told, what=service.log)
+    (line, *_) = [line for line in service.lines() if line["event"] == "waits_for_dependency"]
+    return str(line["detail"])
+
+
 def pinecone(place: Place, url: str) -> str:
     key = place.folder / "api-key"
     key.write_text("any")

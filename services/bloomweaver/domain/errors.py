@@ -6,6 +6,7 @@ BloomWeaverError
 │   ├── RetryableError        may be the document's fault: counted, retried at 1, 5, 30, 120 s, then failed
 │   └── PermanentError        the document's fault: fails at once
 ├── ConfigurationError        nothing about documents: stop receiving, turn unready, touch no row
+│   └── NotMigratedError      a migration puts it right: a process waits for it, a command says so
 └── Refusal                   a client's request cannot be done: an HTTP problem, a line of the CLI
 """
 
@@ -43,6 +44,13 @@ class PermanentError(WorkError):
 
 class ConfigurationError(BloomWeaverError):
     """The process is set up wrongly. Correct the setting named here and start it again."""
+
+
+class NotMigratedError(ConfigurationError):
+    """The store's tables are older than this release, or not made yet. `bloomweaver migrate` makes them."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(Reason.SCHEMA_TOO_OLD, detail)
 
 
 class Refusal(BloomWeaverError):

@@ -211,6 +211,10 @@ _TEXTS: Final[Mapping[Reason, tuple[str, str]]] = {
         "The database belongs to a newer release.",
         "Start the newer release; never the older one.",
     ),
+    Reason.SCHEMA_TOO_OLD: (
+        "The database is not migrated to this release yet.",
+        "Run bloomweaver migrate; services that wait for it start by themselves.",
+    ),
     Reason.DATABASE_LOCKED: ("Another process holds the database.", "End it, or use another data folder."),
     Reason.INVALID_CONFIGURATION: ("A setting is missing or wrong.", _RESTART),
     Reason.PORT_IN_USE: (

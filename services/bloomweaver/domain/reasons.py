@@ -98,6 +98,7 @@ class Reason(StrEnum):
     DIMENSION_MISMATCH = "dimension_mismatch"
     CREDENTIALS_REFUSED = "credentials_refused"
     SCHEMA_TOO_NEW = "schema_too_new"
+    SCHEMA_TOO_OLD = "schema_too_old"
     DATABASE_LOCKED = "database_locked"
     INVALID_CONFIGURATION = "invalid_configuration"
     PORT_IN_USE = "port_in_use"

@@ -1,7 +1,7 @@
 """The life of one process: settings, listener, stores, work, an orderly end. A service's main.py hands itself over.
 
 - Settings that are wrong, and stores that are set up wrongly, end it with code 78 and one line: what, why, what next.
-- A store that is away at the start is waited for, as long as it takes, unready and saying so.
+- A store that is away at the start, or not migrated yet, is waited for, as long as it takes, unready and saying so.
 - SIGTERM or SIGINT: unready, stop receiving, finish or give back, code 0. A second one ends it at once.
 - A part that ends by itself ends the process, code 70: nothing is ever half alive.
 """
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, Generic, NoReturn, TypeVar
 import structlog
 
 import bloomweaver
-from bloomweaver.domain.errors import BloomWeaverError, TransientError, WorkError
+from bloomweaver.domain.errors import BloomWeaverError, NotMigratedError, TransientError, WorkError
 from bloomweaver.ports import clock as clocks
 from bloomweaver.runtime import commands, doors, environment, health, lifecycle, logs, metrics, settings, tracing
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from bloomweaver.runtime import serving
 
 FIRST_PAUSE_SECONDS: Final = 1.0
-LONGEST_PAUSE_SECONDS: Final = 30.0
+LONGEST_PAUSE_SECONDS: Final = 10.0
 CUT_OFF_SECONDS: Final = 5.0
 OK, SOFTWARE, CONFIGURATION = 0, 70, 78
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
@@ -137,7 +137,7 @@ class _Work(Generic[SettingsT]):
         while True:
             try:
                 return await stack.enter_async_context(self.program.begin(self.wishes, self.host))
-            except TransientError as error:
+            except (TransientError, NotMigratedError) as error:
                 self.host.health.hold("start", f"waits: {error.reason}")
                 structlog.get_logger("process").warning(
                     "waits_for_dependency", reason=str(error.reason), detail=error.detail, again_in_seconds=pause

@@ -94,7 +94,7 @@ async def ready(engine: engines.Engine, address: addresses.Address, *, migrates:
     found = await _described(engine)
     if found is None:
         detail = f"{engine.calls.what} is not there. Run bloomweaver migrate, or correct the name or the region."
-        raise errors.ConfigurationError(Reason.INVALID_CONFIGURATION, detail)
+        raise errors.NotMigratedError(detail)
     _check(engine, found)
     stored = await engine.one(keys.SCHEMA)
     version = 0 if stored is None else items.integer(stored, "version")
@@ -103,7 +103,7 @@ async def ready(engine: engines.Engine, address: addresses.Address, *, migrates:
         raise errors.ConfigurationError(Reason.SCHEMA_TOO_NEW, detail)
     if version < SCHEMA:
         detail = f"{engine.calls.what} has schema {version}, this release needs {SCHEMA}. Run bloomweaver migrate."
-        raise errors.ConfigurationError(Reason.INVALID_CONFIGURATION, detail)
+        raise errors.NotMigratedError(detail)
     return Migrated("ledger", 0 if made else version, SCHEMA, (engine.table,) if made else ())
 
 

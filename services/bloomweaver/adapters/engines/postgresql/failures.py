@@ -61,7 +61,7 @@ def translated(error: psycopg.Error, *, place: str) -> errors.BloomWeaverError |
         detail = f"The disk of the database {place} is full. Free some space; nothing acknowledged is lost."
         return errors.TransientError(Reason.DISK_FULL, detail, retry_after_seconds=FULL_RETRY_SECONDS)
     if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.InvalidSchemaName):
-        return _wrong(f"The database {place} lacks our tables: {_first_line(error)}. {_MIGRATE}")
+        return errors.NotMigratedError(f"The database {place} lacks our tables: {_first_line(error)}. {_MIGRATE}")
     if isinstance(error, _UNDEFINED) and any(name in _first_line(error) for name in ("vector", "embedding")):
         return without_vectors(place)
     if isinstance(error, psycopg.errors.FeatureNotSupported | psycopg.errors.UndefinedFile):

@@ -93,7 +93,7 @@ async def check(connection: Connection, component: str, *, schema: str, place: s
     if found < wanted:
         have = f"schema {found} of {component}" if found else f"no schema of {component}"
         detail = f"The database {place} has {have}, this release needs {wanted}. Run bloomweaver migrate."
-        raise errors.ConfigurationError(Reason.INVALID_CONFIGURATION, detail)
+        raise errors.NotMigratedError(detail)
     if component == "vectors" and await (await connection.execute(_EXTENSION)).fetchone() is None:
         raise failures.without_vectors(place)
 

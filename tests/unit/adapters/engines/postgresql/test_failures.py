@@ -21,7 +21,7 @@ PLACE = "postgresql://app@h/d"
         (psycopg.InterfaceError("closed"), errors.TransientError, Reason.LEDGER_UNAVAILABLE),
         (psycopg_pool.PoolTimeout("busy"), errors.TransientError, Reason.LEDGER_UNAVAILABLE),
         (psycopg.errors.TooManyConnections("x"), errors.TransientError, Reason.LEDGER_UNAVAILABLE),
-        (psycopg.errors.UndefinedTable("x"), errors.ConfigurationError, Reason.INVALID_CONFIGURATION),
+        (psycopg.errors.UndefinedTable("x"), errors.NotMigratedError, Reason.SCHEMA_TOO_OLD),
         (psycopg.errors.InsufficientPrivilege("x"), errors.ConfigurationError, Reason.INVALID_CONFIGURATION),
         (psycopg.OperationalError('FATAL:  database "d" does not exist'), errors.ConfigurationError,
          Reason.CREDENTIALS_REFUSED),
