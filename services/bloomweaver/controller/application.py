@@ -126,6 +126,7 @@ def setup_of(wishes: settings.ControllerSettings) -> observed.Setup:
         cpu_image=wishes.cpu_image,
         gpu_image=wishes.gpu_image,
         config_map=wishes.pod_config_map,
+        settings_digest=wishes.pod_settings_digest,
         secret=wishes.pod_secret,
         scaler_address=wishes.scaler_address,
         service_account=wishes.pod_service_account,

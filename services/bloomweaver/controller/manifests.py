@@ -15,6 +15,7 @@ MODELS: Final = "/data/models"
 USER: Final = 10001
 OWNED_BY: Final = f"{resources.GROUP}/model"
 REVISION: Final = f"{resources.GROUP}/revision"
+SETTINGS: Final = f"{resources.GROUP}/settings"
 SCHEMES: Final = {
     resources.Engine.OPENVINO: "openvino",
     resources.Engine.ONNX: "onnx",
@@ -97,11 +98,15 @@ def _deployment(world: observed.World, revision: resources.Revision, *, drain_se
         "progressDeadlineSeconds": 600,
         "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
         "template": {
-            "metadata": {"labels": _labels(resource, revision)},
+            "metadata": {"labels": _labels(resource, revision)} | _digest(world.setup),
             "spec": _pod(world, revision, drain_seconds=drain_seconds),
         },
     }
     return made
+
+
+def _digest(setup: observed.Setup) -> Json:
+    return {"annotations": {SETTINGS: setup.settings_digest}} if setup.settings_digest else {}
 
 
 def _pod(world: observed.World, revision: resources.Revision, *, drain_seconds: int) -> Json:

@@ -27,6 +27,9 @@ class ControllerSettings(settings.ProcessSettings):
     pod_config_map: str = pydantic.Field(
         default="bloomweaver", description="ConfigMap with the variables of embedder pods: store, queues, vectors."
     )
+    pod_settings_digest: str = pydantic.Field(
+        default="", description="Digest of that ConfigMap's variables: pods are replaced when it changes."
+    )
     pod_secret: str = pydantic.Field(
         default="", description="Secret with their secret variables; empty means that there are none."
     )

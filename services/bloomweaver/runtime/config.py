@@ -51,6 +51,7 @@ FIELDS_OF_SOME = (
     "operation",
     "pod_config_map",
     "pod_secret",
+    "pod_settings_digest",
     "pod_service_account",
     "pull_secrets",
     "scaler_address",

@@ -4,10 +4,10 @@ Invariant: a blob is one row, written once, so it is there whole or not at all, 
 travels through the database's memory as a whole: hence the limit.
 """
 
-import contextlib
 from collections.abc import AsyncIterator, Sequence
 
 from bloomweaver.adapters.blobs import keys as blob_keys
+from bloomweaver.adapters.engines import speaking
 from bloomweaver.adapters.engines.postgresql import engine as engines
 from bloomweaver.domain import errors
 from bloomweaver.domain.reasons import Reason
@@ -67,17 +67,5 @@ class PostgresqlBlobs:
             after = rows[-1][0]
 
     async def _ask(self, statement: str, *, binary: bool = False, **values: object) -> Sequence[engines.Record]:
-        async with _translated():
+        with speaking.unavailable_as(Reason.BLOBS_UNAVAILABLE):
             return await self._engine.fetch(statement, {**values, "now": self._engine.told_time}, binary=binary)
-
-
-@contextlib.asynccontextmanager
-async def _translated() -> AsyncIterator[None]:
-    """The engine speaks of the ledger; a caller of this port wants to hear of the blobs."""
-    try:
-        yield
-    except errors.TransientError as error:
-        if error.reason is not Reason.LEDGER_UNAVAILABLE:
-            raise
-        after = error.retry_after_seconds
-        raise errors.TransientError(Reason.BLOBS_UNAVAILABLE, error.detail, retry_after_seconds=after) from error

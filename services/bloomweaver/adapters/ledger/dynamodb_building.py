@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from bloomweaver.adapters.engines import failing
 from bloomweaver.adapters.engines.dynamodb import documents, engine, items, keys, transactions
-from bloomweaver.domain import steps, trying
+from bloomweaver.domain import steps
 from bloomweaver.domain.documents import DocumentKey, Version, VersionState
 from bloomweaver.domain.events import Step
 from bloomweaver.domain.reasons import Reason
@@ -213,32 +214,16 @@ def postpone(held: documents.Held, *, seq: int, reason: Reason, delay_seconds: f
 
 def fail(held: documents.Held, failure: ledger.Failure, *, now: float) -> float | None:
     """Counts; after the last try, or at once where it is permanent, it has failed."""
-    if not trying.is_awaited(held.row, held.versions, held.generation, seq=failure.seq, pipe=failure.pipe):
-        return None
-    row = held.row
-    if not failure.permanent and (left := steps.counted_lately(row, now=now)):
-        return left
-    outcome = trying.fail(
-        row,
-        held.versions,
-        held.generation,
-        seq=failure.seq,
-        pipe=failure.pipe,
-        reason=failure.reason,
-        detail=failure.detail,
-        permanent=failure.permanent,
-        now=now,
-    )
-    held.row, delay = outcome.row, outcome.delay_seconds
-    if outcome.given_up is not None:
-        documents.put_version(held, outcome.given_up)
-    name = history.StepName.FAILED if delay is None else history.StepName.WAITING
-    step = history.TimelineStep(now, name, failure.seq, failure.pipe, reason=failure.reason, detail=failure.detail)
-    documents.note(held, step)
-    if delay is None:
-        documents.flip_what_waits(held, now=now)
-    documents.save(held)
-    return delay
+    found = failing.judged(held.row, held.versions, held.generation, failure, now=now)
+    if found.failed is not None and found.step is not None:
+        held.row = found.failed.row
+        if found.failed.given_up is not None:
+            documents.put_version(held, found.failed.given_up)
+        documents.note(held, found.step)
+        if found.delay_seconds is None:
+            documents.flip_what_waits(held, now=now)
+        documents.save(held)
+    return found.delay_seconds
 
 
 def removed(held: documents.Held, versions: Sequence[Version], *, now: float) -> None:

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from bloomweaver.adapters.engines import failing
 from bloomweaver.adapters.engines.postgresql import documents, engine, loading, writing
-from bloomweaver.domain import steps, trying
+from bloomweaver.domain import steps
 from bloomweaver.domain.documents import DocumentKey, Row, Version, VersionState
 from bloomweaver.domain.events import Step
 from bloomweaver.domain.reasons import Reason
@@ -145,40 +146,20 @@ async def fail(tx: engine.Transaction, failure: ledger.Failure) -> float | None:
     """Counts; after the last try, or at once where it is permanent, it has failed."""
     batch = await loading.hold(tx, [failure.key])
     held = batch.held.get(failure.key)
-    if held is None or not trying.is_awaited(
-        held.row, held.versions, held.generation, seq=failure.seq, pipe=failure.pipe
-    ):
+    if held is None:
         return None
-    delay = _fail(batch, held, failure)
+    row = held.row
+    found = failing.judged(row, held.versions, held.generation, failure, now=batch.now)
+    if found.failed is not None and found.step is not None:
+        held.row = found.failed.row
+        if found.failed.given_up is not None:
+            documents.put_version(held, found.failed.given_up)
+        batch.note(held, found.step)
+        if found.delay_seconds is None:
+            documents.flip_what_waits(batch, held)
+        documents.save(held, was_live=row.live)
     await writing.write(tx, batch)
-    return delay
-
-
-def _fail(batch: documents.Batch, held: documents.Held, failure: ledger.Failure) -> float | None:
-    now, row = batch.now, held.row
-    if not failure.permanent and (left := steps.counted_lately(row, now=now)):
-        return left
-    outcome = trying.fail(
-        row,
-        held.versions,
-        held.generation,
-        seq=failure.seq,
-        pipe=failure.pipe,
-        reason=failure.reason,
-        detail=failure.detail,
-        permanent=failure.permanent,
-        now=now,
-    )
-    held.row, delay = outcome.row, outcome.delay_seconds
-    if outcome.given_up is not None:
-        documents.put_version(held, outcome.given_up)
-    name = history.StepName.FAILED if delay is None else history.StepName.WAITING
-    step = history.TimelineStep(now, name, failure.seq, failure.pipe, reason=failure.reason, detail=failure.detail)
-    batch.note(held, step)
-    if delay is None:
-        documents.flip_what_waits(batch, held)
-    documents.save(held, was_live=row.live)
-    return delay
+    return found.delay_seconds
 
 
 async def removed(tx: engine.Transaction, versions: Sequence[Version]) -> None:

@@ -4,8 +4,9 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import replace
 
+from bloomweaver.adapters.engines import failing
 from bloomweaver.adapters.engines.sqlite import chunk_rows, documents
-from bloomweaver.domain import steps, trying
+from bloomweaver.domain import steps
 from bloomweaver.domain.documents import DocumentKey, Row, Version, VersionState
 from bloomweaver.domain.events import Step
 from bloomweaver.domain.reasons import Reason
@@ -181,34 +182,19 @@ def postpone(
 def fail(connection: sqlite3.Connection, failure: ledger.Failure, *, now: float) -> float | None:
     """Counts; after the last try, or at once where it is permanent, it has failed."""
     held = documents.hold(connection, failure.key)
-    if held is None or not trying.is_awaited(
-        held.row, held.versions, held.generation, seq=failure.seq, pipe=failure.pipe
-    ):
+    if held is None:
         return None
     row = held.row
-    if not failure.permanent and (left := steps.counted_lately(row, now=now)):
-        return left
-    outcome = trying.fail(
-        row,
-        held.versions,
-        held.generation,
-        seq=failure.seq,
-        pipe=failure.pipe,
-        reason=failure.reason,
-        detail=failure.detail,
-        permanent=failure.permanent,
-        now=now,
-    )
-    held.row, delay = outcome.row, outcome.delay_seconds
-    if outcome.given_up is not None:
-        _give_up(connection, held, outcome.given_up)
-    name = history.StepName.FAILED if delay is None else history.StepName.WAITING
-    step = history.TimelineStep(now, name, failure.seq, failure.pipe, reason=failure.reason, detail=failure.detail)
-    documents.note(connection, held.did, step)
-    if delay is None:
-        documents.flip_what_waits(connection, held, now=now)
-    documents.save(connection, held, was_live=row.live)
-    return delay
+    found = failing.judged(row, held.versions, held.generation, failure, now=now)
+    if found.failed is not None and found.step is not None:
+        held.row = found.failed.row
+        if found.failed.given_up is not None:
+            _give_up(connection, held, found.failed.given_up)
+        documents.note(connection, held.did, found.step)
+        if found.delay_seconds is None:
+            documents.flip_what_waits(connection, held, now=now)
+        documents.save(connection, held, was_live=row.live)
+    return found.delay_seconds
 
 
 def _give_up(connection: sqlite3.Connection, held: documents.Held, failed: Version) -> None:

@@ -8,9 +8,10 @@ beside the hint, not with it, because PostgreSQL lets transactions that notify c
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
+from bloomweaver.adapters.engines import speaking
 from bloomweaver.adapters.engines.postgresql import engine as engines
 from bloomweaver.adapters.queues import postgresql_sending as sending
 from bloomweaver.adapters.queues import wire
@@ -80,7 +81,7 @@ class PostgresqlQueues:
     async def send(self, queue: str, hints: Sequence[Hint], *, delay_seconds: float = 0.0) -> None:
         if not hints:
             return
-        async with _translated():
+        with speaking.unavailable_as(Reason.QUEUE_UNAVAILABLE):
             await self._sender.send(queue, [wire.encode(hint) for hint in hints], delay_seconds=delay_seconds)
         self._wake(queue)
 
@@ -154,7 +155,7 @@ class PostgresqlQueues:
         return _deliveries(taken), pause
 
     async def _ask(self, statement: str, **values: object) -> list[engines.Record]:
-        async with _translated():
+        with speaking.unavailable_as(Reason.QUEUE_UNAVAILABLE):
             now = self._engine.told_time
             return await self._engine.fetch(statement.format(now=_NOW), {**values, "now": now})
 
@@ -183,15 +184,3 @@ def _deliveries(rows: Sequence[tuple[int, str, int]] | Iterator[tuple[int, str, 
 def _receipts(deliveries: Sequence[queues.Delivery]) -> dict[str, list[int]]:
     parts = sorted(tuple(map(int, delivery.receipt.split("."))) for delivery in deliveries)
     return {"ids": [number for number, _ in parts], "receives": [receives for _, receives in parts]}
-
-
-@contextlib.asynccontextmanager
-async def _translated() -> AsyncIterator[None]:
-    """The engine speaks of the ledger; a caller of this port wants to hear of the queue."""
-    try:
-        yield
-    except errors.TransientError as error:
-        if error.reason is not Reason.LEDGER_UNAVAILABLE:
-            raise
-        after = error.retry_after_seconds
-        raise errors.TransientError(Reason.QUEUE_UNAVAILABLE, error.detail, retry_after_seconds=after) from error

@@ -8,11 +8,11 @@ import asyncio
 import contextlib
 import sqlite3
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
+from bloomweaver.adapters.engines import speaking
 from bloomweaver.adapters.engines.sqlite import engine as engines
 from bloomweaver.adapters.queues import wire
-from bloomweaver.domain import errors
 from bloomweaver.domain.events import Hint
 from bloomweaver.domain.reasons import Reason
 from bloomweaver.ports import queues
@@ -61,7 +61,7 @@ class SqliteQueues:
         def insert(connection: sqlite3.Connection) -> None:
             connection.executemany(_SEND, rows)
 
-        async with _translated():
+        with speaking.unavailable_as(Reason.QUEUE_UNAVAILABLE):
             await self._engine.write(insert)
         self._wake(queue)
 
@@ -89,7 +89,7 @@ class SqliteQueues:
             connection.executemany(_ACK, receipts)
 
         if receipts:
-            async with _translated():
+            with speaking.unavailable_as(Reason.QUEUE_UNAVAILABLE):
                 await self._engine.write(delete)
 
     async def release(self, queue: str, deliveries: Sequence[queues.Delivery], *, delay_seconds: float = 0.0) -> None:
@@ -105,7 +105,7 @@ class SqliteQueues:
         def count(connection: sqlite3.Connection) -> list[tuple[str, int, int, int, int, float | None]]:
             return connection.execute(_DEPTHS, {"now": now}).fetchall()
 
-        async with _translated():
+        with speaking.unavailable_as(Reason.QUEUE_UNAVAILABLE):
             rows = await self._engine.read(count)
         return {
             name: queues.Depth(visible, leased, delayed, dead, 0.0 if oldest is None else now - oldest)
@@ -118,7 +118,7 @@ class SqliteQueues:
         def exhume(connection: sqlite3.Connection) -> list[_Row]:
             return connection.execute(_EXHUME, (now + DEAD_AGAIN_SECONDS, queue, now, limit)).fetchall()
 
-        async with _translated():
+        with speaking.unavailable_as(Reason.QUEUE_UNAVAILABLE):
             due = await self._next_due(queue, dead=True)
             rows = await self._engine.write(exhume) if due is not None and due <= now else []
         return _deliveries(rows)
@@ -128,7 +128,7 @@ class SqliteQueues:
 
         An idle queue is read before it is written to, and costs no transaction; a busy one costs no reading.
         """
-        async with _translated():
+        with speaking.unavailable_as(Reason.QUEUE_UNAVAILABLE):
             now = self._engine.clock.now()
             if queue not in self._busy:
                 due = await self._next_due(queue)
@@ -159,7 +159,7 @@ class SqliteQueues:
             connection.executemany(_MOVE, rows)
 
         if rows:
-            async with _translated():
+            with speaking.unavailable_as(Reason.QUEUE_UNAVAILABLE):
                 await self._engine.write(update)
 
     def _wake(self, queue: str) -> None:
@@ -193,15 +193,3 @@ def _receipts(deliveries: Sequence[queues.Delivery]) -> Iterator[tuple[int, int]
     for delivery in deliveries:
         number, _, receives = delivery.receipt.partition(".")
         yield int(number), int(receives)
-
-
-@contextlib.asynccontextmanager
-async def _translated() -> AsyncIterator[None]:
-    """The engine speaks of the ledger; a caller of this port wants to hear of the queue."""
-    try:
-        yield
-    except errors.TransientError as error:
-        if error.reason is not Reason.LEDGER_UNAVAILABLE:
-            raise
-        after = error.retry_after_seconds
-        raise errors.TransientError(Reason.QUEUE_UNAVAILABLE, error.detail, retry_after_seconds=after) from error

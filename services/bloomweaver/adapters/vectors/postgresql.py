@@ -6,7 +6,6 @@ gave up before it had enough, the table is scanned. What is remembered of a name
 that was dropped, or made again by another process, is noticed by its table being gone.
 """
 
-import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import NamedTuple, TypeVar
@@ -14,6 +13,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import psycopg
 
+from bloomweaver.adapters.engines import speaking
 from bloomweaver.adapters.engines.postgresql import engine as engines
 from bloomweaver.adapters.vectors import postgresql_binary as binary
 from bloomweaver.adapters.vectors import postgresql_filters, postgresql_tables
@@ -118,7 +118,7 @@ class PostgresqlVectors:
         dimension = checks.check(records, dimension=None, max_batch=self.capabilities.max_batch)
         if dimension is not None:
             await self._store(namespace, records, dimension=dimension)
-        async with _translated():
+        with speaking.unavailable_as(Reason.VECTORS_UNAVAILABLE):
             return int((await self._engine.fetch(_NEXT_POSITION))[0][0])
 
     async def delete(self, namespace: str, ids: Sequence[str]) -> None:
@@ -157,12 +157,12 @@ class PostgresqlVectors:
             after = rows[-1][0]
 
     async def namespaces(self, prefix: str) -> list[str]:
-        async with _translated():
+        with speaking.unavailable_as(Reason.VECTORS_UNAVAILABLE):
             return [row[0] for row in await self._engine.fetch(_NAMES, {"prefix": prefix})]
 
     async def drop(self, namespace: str) -> None:
         self._known.pop(namespace, None)
-        async with _translated():
+        with speaking.unavailable_as(Reason.VECTORS_UNAVAILABLE):
             await self._tables.drop(namespace)
 
     async def _store(self, namespace: str, records: Sequence[vectors.Record], *, dimension: int) -> None:
@@ -218,7 +218,7 @@ class PostgresqlVectors:
 
     async def _at_table(self, namespace: str, work: Callable[[_Namespace | None], Awaitable[T]]) -> T:
         """The work, again where the table is gone: the namespace was dropped, or dropped and made again, since."""
-        async with _translated():
+        with speaking.unavailable_as(Reason.VECTORS_UNAVAILABLE):
             for tried in range(1, TRIES + 1):
                 known = await self._find(namespace)
                 try:
@@ -265,15 +265,3 @@ def _asked_for(k: int) -> int:
 def _score(score: float) -> float:
     """A vector of norm 0 has no direction, and no cosine."""
     return 0.0 if np.isnan(score) else min(1.0, max(-1.0, score))
-
-
-@contextlib.asynccontextmanager
-async def _translated() -> AsyncIterator[None]:
-    """The engine speaks of the ledger; a caller of this port wants to hear of the vector store."""
-    try:
-        yield
-    except errors.TransientError as error:
-        if error.reason is not Reason.LEDGER_UNAVAILABLE:
-            raise
-        after = error.retry_after_seconds
-        raise errors.TransientError(Reason.VECTORS_UNAVAILABLE, error.detail, retry_after_seconds=after) from error

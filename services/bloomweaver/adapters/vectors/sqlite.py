@@ -8,18 +8,17 @@ position p has seen every upsert that was given p or less.
 import asyncio
 import collections
 import concurrent.futures
-import contextlib
 import functools
 import json
 from collections.abc import AsyncIterator, Sequence
 
 import numpy as np
 
+from bloomweaver.adapters.engines import speaking
 from bloomweaver.adapters.engines.sqlite import engine as engines
 from bloomweaver.adapters.vectors import matrix as matrices
 from bloomweaver.adapters.vectors import records as checks
 from bloomweaver.adapters.vectors import statements
-from bloomweaver.domain import errors
 from bloomweaver.domain.filters import Filter
 from bloomweaver.domain.reasons import Reason
 from bloomweaver.ports import vectors
@@ -44,14 +43,14 @@ class SqliteVectors:
     async def upsert(self, namespace: str, records: Sequence[vectors.Record]) -> int | None:
         dimension = checks.check(records, dimension=None, max_batch=self.capabilities.max_batch)
         rows = [statements.row_of(record) for record in records]
-        async with _translated():
+        with speaking.unavailable_as(Reason.VECTORS_UNAVAILABLE):
             return await self._engine.write(
                 lambda connection: statements.upsert(connection, namespace, dimension=dimension, rows=rows)
             )
 
     async def delete(self, namespace: str, ids: Sequence[str]) -> None:
         limit = self.capabilities.max_batch
-        async with _translated():
+        with speaking.unavailable_as(Reason.VECTORS_UNAVAILABLE):
             for start in range(0, len(ids), limit):
                 part = json.dumps(ids[start : start + limit])
                 await self._engine.write(functools.partial(statements.delete, namespace=namespace, ids_json=part))
@@ -59,7 +58,7 @@ class SqliteVectors:
     async def query(
         self, namespace: str, vector: vectors.Vector, *, k: int, where: Filter | None = None
     ) -> vectors.Matches:
-        async with _translated():
+        with speaking.unavailable_as(Reason.VECTORS_UNAVAILABLE):
             state = await self._engine.read(lambda connection: statements.state(connection, namespace))
             matrix = await self._current(namespace, state)
         if matrix is None:
@@ -74,13 +73,13 @@ class SqliteVectors:
 
     async def present(self, namespace: str, ids: Sequence[str]) -> set[str]:
         wanted = json.dumps(list(ids))
-        async with _translated():
+        with speaking.unavailable_as(Reason.VECTORS_UNAVAILABLE):
             return await self._engine.read(lambda connection: statements.present(connection, namespace, wanted))
 
     async def ids(self, namespace: str, *, prefix: str = "") -> AsyncIterator[list[str]]:
         after = ""
         while True:
-            async with _translated():
+            with speaking.unavailable_as(Reason.VECTORS_UNAVAILABLE):
                 page = await self._engine.read(
                     functools.partial(statements.ids, namespace=namespace, prefix=prefix, after=after)
                 )
@@ -90,11 +89,11 @@ class SqliteVectors:
             after = page[-1]
 
     async def namespaces(self, prefix: str) -> list[str]:
-        async with _translated():
+        with speaking.unavailable_as(Reason.VECTORS_UNAVAILABLE):
             return await self._engine.read(lambda connection: statements.namespaces(connection, prefix))
 
     async def drop(self, namespace: str) -> None:
-        async with _translated():
+        with speaking.unavailable_as(Reason.VECTORS_UNAVAILABLE):
             while await self._engine.write(lambda connection: statements.drop_some(connection, namespace)):
                 pass
         self._matrices.pop(namespace, None)
@@ -159,15 +158,3 @@ def _scan(
     scores = matrix.scores(np.asarray(vector, np.float32))
     narrow = functools.partial(matrix.passing, where, len(scores)) if where is not None else None
     return checks.best(matrices.ranked(scores, wanted=k, narrow=narrow), matrix.names, k=k, where=where)
-
-
-@contextlib.asynccontextmanager
-async def _translated() -> AsyncIterator[None]:
-    """The engine speaks of the ledger; a caller of this port wants to hear of the vector store."""
-    try:
-        yield
-    except errors.TransientError as error:
-        if error.reason is not Reason.LEDGER_UNAVAILABLE:
-            raise
-        after = error.retry_after_seconds
-        raise errors.TransientError(Reason.VECTORS_UNAVAILABLE, error.detail, retry_after_seconds=after) from error
