@@ -102,3 +102,11 @@ def test_a_queue_server_that_forgets_everything_loses_nothing(release: installed
     )
     assert (audit["lost"], audit["extra"], audit["resurrected"]) == (0, 0, 0), audit
     release.until_asleep()
+
+
+def test_afterwards_the_hints_are_in_the_store_again(release: installed.Release):
+    installed.upgrade(release.cluster, preparing.values())
+    put(release, "back", "This hint went by PostgreSQL again.")
+    release.until_asleep()
+    for kind in ("Deployment", "Service"):
+        release.cluster.delete(kind, "queue")

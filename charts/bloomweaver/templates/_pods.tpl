@@ -135,3 +135,14 @@ affinity:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}
+
+{{/* The variables of the pods that the controller makes; it is told their digest, and replaces the pods with it. */}}
+{{- define "bloomweaver.podVariables" -}}
+{{- $variables := dict "BLOOMWEAVER_STORE" (include "bloomweaver.store" .) "BLOOMWEAVER_LOG_LEVEL" .Values.log.level -}}
+{{- range $name := list "queues" "blobs" "vectors" "cache" -}}
+{{- with get $.Values.stores $name -}}
+{{- $_ := set $variables (printf "BLOOMWEAVER_%s" (upper $name)) . -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml (mergeOverwrite $variables (deepCopy .Values.controller.podVariables)) -}}
+{{- end -}}

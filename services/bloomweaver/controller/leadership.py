@@ -51,12 +51,11 @@ class Leadership:
             return
         self._renewed = None
         lease = await self._cluster.get("Lease", namespace=self._namespace, name=self._name)
-        if lease is not None and lease["spec"].get("holderIdentity") == self._identity:
+        if lease is not None and _holder(lease) == self._identity:
             await self._cluster.replace({**lease, "spec": {**lease["spec"], "holderIdentity": ""}})
 
     def _may_take(self, lease: dict[str, Any]) -> bool:
-        holder = lease["spec"].get("holderIdentity") or ""
-        if holder in {"", self._identity}:
+        if _holder(lease) in {"", self._identity}:
             return True
         version = str(lease["metadata"]["resourceVersion"])
         now = self._clock.monotonic()
@@ -65,9 +64,14 @@ class Leadership:
         return now - self._seen[1] > LEASE_SECONDS
 
     def _body(self, lease: dict[str, Any] | None) -> dict[str, Any]:
-        meta: dict[str, Any] = {"name": self._name, "namespace": self._namespace}
-        if lease is not None:
-            meta["resourceVersion"] = lease["metadata"]["resourceVersion"]
         now = dt.datetime.fromtimestamp(self._clock.now(), dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         spec = {"holderIdentity": self._identity, "leaseDurationSeconds": LEASE_SECONDS, "renewTime": now}
+        if lease is not None:
+            return {**lease, "spec": spec}  # with the labels of whoever made it
+        meta = {"name": self._name, "namespace": self._namespace}
         return {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": meta, "spec": spec}
+
+
+def _holder(lease: dict[str, Any]) -> str:
+    """Empty where nobody has it, and where it was made for us and nobody ever had it."""
+    return lease.get("spec", {}).get("holderIdentity") or ""

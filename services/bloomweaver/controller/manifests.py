@@ -21,6 +21,7 @@ SCHEMES: Final = {
     resources.Engine.ONNX: "onnx",
     resources.Engine.TORCH: "sentence-transformers",
 }
+PRECISIONS: Final = {"Exact": "", "Int8": "?precision=int8"}
 REQUESTS: Final = {"None": ("500m", "1536Mi"), "Nvidia": ("2", "8Gi")}
 SERVICE_REQUESTS: Final = ("250m", "512Mi")
 GPU: Final = "nvidia.com/gpu"
@@ -150,7 +151,7 @@ def _container(world: observed.World, revision: resources.Revision, *, drain_sec
     service = revision.model.service
     torch = runtime.engine is resources.Engine.TORCH and service is None
     image = runtime.image or (setup.gpu_image if torch else setup.cpu_image)
-    local = f"{SCHEMES[runtime.engine]}://{revision.model.name}"
+    local = f"{SCHEMES[runtime.engine]}://{revision.model.name}{PRECISIONS[revision.model.precision]}"
     variables = {
         "BLOOMWEAVER_MODEL": local if service is None else services.url_of(revision.model, service),
         "BLOOMWEAVER_MODELS": MODELS,

@@ -15,8 +15,8 @@ from bloomweaver.domain.measured import Measured
 class Setup:
     """How the controller itself was set up.
 
-    config_map, secret: name what all pods are set up by, as variables. settings_digest: of the former's content, so that
-    pods are replaced when it changes. scaler_address: HOST:PORT of the push scaler.
+    config_map, secret: name what all pods are set up by, as variables. settings_digest: of the former's content, so
+    that pods are replaced when it changes. scaler_address: HOST:PORT of the push scaler.
     egress_ports: TCP ports that pods may connect to, beside DNS; none means any.
     """
 

@@ -140,6 +140,10 @@ class Model(Part):
             "!has(self.service) || !has(self.source) || has(self.source.baked)",
             "a model with a service has no source of weights",
         ),
+        _rule(
+            "self.precision != 'Int8' || (self.space != '' && !has(self.service))",
+            "precision: Int8 is for a model of your own, with its space: docs/howto/own-model.md",
+        ),
     )
     name: Annotated[
         str, pydantic.Field(min_length=1, max_length=200, description="Its name, as collections name it.", pattern=NAME)
@@ -156,6 +160,10 @@ class Model(Part):
     max_tokens: Annotated[
         int, pydantic.Field(ge=16, le=131072, description="Tokens of a document that it reads at most; checked.")
     ]
+    precision: Annotated[
+        Literal["Exact", "Int8"],
+        pydantic.Field(description="Int8: an artefact of `models build`; its proof is checked. Its space says so too."),
+    ] = "Exact"
     # No default that the API server would write down: beside it another source, applied later, would be a second one.
     source: Annotated[Source, pydantic.Field(default_factory=lambda: Source(baked=Baked()))]
     service: Service | None = None
@@ -302,6 +310,10 @@ class Spec(Part):
         _rule(
             "!has(self.model.service) || self.runtime.accelerator == 'None'",
             "runtime.accelerator: None, because a service elsewhere runs the model",
+        ),
+        _rule(
+            "self.model.precision != 'Int8' || self.runtime.engine == 'OpenVINO'",
+            "model.precision: Int8 needs runtime.engine: OpenVINO",
         ),
     )
     model: Model

@@ -282,6 +282,7 @@ def test_what_the_controller_is_told_of_is_there(name: str):
     given = {variable["name"]: variable["value"] for variable in container["env"]}
     pods = objects["ConfigMap", given["BLOOMWEAVER_POD_CONFIG_MAP"]]["data"]
     assert ("ServiceAccount", given["BLOOMWEAVER_POD_SERVICE_ACCOUNT"]) in objects
+    assert ("Lease", given["BLOOMWEAVER_LEASE"]) in objects
     secret = objects.get(("Secret", given["BLOOMWEAVER_POD_SECRET"]))
     assert given["BLOOMWEAVER_POD_SECRET"] == "embedders" or (
         secret and "BLOOMWEAVER_POSTGRESQL_PASSWORD" in secret["data"]
@@ -293,6 +294,17 @@ def test_what_the_controller_is_told_of_is_there(name: str):
         for trigger in scaled["spec"]["triggers"]:
             assert trigger["metadata"]["scalerAddress"] == given["BLOOMWEAVER_SCALER_ADDRESS"]
             assert trigger["metadata"]["lane"] in {"create", "update", "delete"}
+
+
+def test_pods_are_replaced_when_what_they_are_set_up_by_changes_and_only_then():
+    def digest(values: dict[str, Any]) -> str:
+        deployment = charts.render({**MATRIX["controller"], **values}).named("Deployment", "bloomweaver-controller")
+        [container] = deployment["spec"]["template"]["spec"]["containers"]
+        given = {variable["name"]: variable["value"] for variable in container["env"]}
+        return str(given["BLOOMWEAVER_POD_SETTINGS_DIGEST"])
+
+    assert digest({}) == digest({"webhook": {"replicas": 3}})
+    assert digest({}) != digest({"log": {"level": "debug"}})
 
 
 def test_what_keda_is_told_of_a_writer_is_the_shape_that_is_documented():

@@ -58,6 +58,7 @@ GOOD = [
     "rollout: {pin: 89abcdef, gate: {maxFailedPercent: 1}, keepPreviousSeconds: 0}",
     "suspend: true",
     "model.name: a; model.service: {engine: HTTP, model: m, endpoint: 'https://h/v1', keySecretRef: {name: s, key: k}}",
+    "model.name: own; model.space: 0123456789abcdef; model.precision: Int8",
     "model.name: nomic; model.service: {engine: Ollama, model: nomic-embed-text, endpoint: 'http://ollama:11434'}",
     "model.name: titan; model.service: {engine: Bedrock, model: 'amazon.titan-embed-text-v2:0', region: eu-central-1}",
 ]
@@ -79,6 +80,12 @@ BAD = [
     ("model.source: {huggingFace: {}}", ".spec.model.source: unknown field huggingFace"),
     ("chunking: {maxTokens: 128, overlapTokens: 65}", "at most half of maxTokens"),
     ("chunking: {maxTokens: 257}", "chunking.maxTokens is at most model.maxTokens"),
+    ("model.precision: Float16", ".spec.model.precision: is none of Exact, Int8"),
+    ("model.precision: Int8", "is for a model of your own, with its space"),
+    (
+        "model.name: own; model.space: 0123456789abcdef; model.precision: Int8; runtime: {engine: ONNX}",
+        "model.precision: Int8 needs runtime.engine: OpenVINO",
+    ),
     ("runtime: {engine: TEI}", ".spec.runtime.engine: is none of OpenVINO, ONNX, Torch"),
     ("runtime: {resources: {gpus: 1}}", "resources.gpus needs accelerator: Nvidia"),
     ("runtime: {accelerator: Nvidia}", "accelerator: Nvidia needs engine: Torch"),
@@ -147,7 +154,7 @@ def test_a_sample_is_let_through(path: pathlib.Path):
 
 
 def test_models_that_come_with_the_project_are_those_that_need_no_space():
-    rule, _ = schema.spec_schema()["properties"]["model"]["x-kubernetes-validations"]
+    rule, *_ = schema.spec_schema()["properties"]["model"]["x-kubernetes-validations"]
     assert [name for name in models.PROVIDED if f"'{name}'" not in rule["rule"]] == []
 
 

@@ -55,7 +55,7 @@ class Wishes:
     models_dir: user models, fetched models and recorded digests. threads: cores that one inference may use.
     memory_bytes: what this process may have, None for no limit. proven: refuse a quantised model without its proof.
     exact: leave a quantised graph out, to measure it against.
-    arithmetic: `bf16` or `fp32`, None for what the model or else the processor asks for.
+    arithmetic: `bf16` or `fp32`, None for what the model or else the processor asks for. quantised: refuse any other.
     """
 
     models_dir: Path
@@ -65,6 +65,7 @@ class Wishes:
     proven: bool = True
     exact: bool = False
     arithmetic: str | None = None
+    quantised: bool = False
 
 
 async def open_embedder(
@@ -83,7 +84,7 @@ async def open_with(url: str, wishes: Wishes, *, hosted: Mapping[str, str] = NON
         return await serving.open_embedder(address, models_dir=wishes.models_dir, name=name)
     if scheme == "mem":
         return memory.MemoryEmbedder(_memory_spec(url))
-    asked = dataclasses.replace(wishes, arithmetic=_arithmetic(address) or wishes.arithmetic)
+    asked = _with_precision(wishes, address)
     # Loading reads and compiles for a good part of a second; the loop has other work.
     return await asyncio.to_thread(_load, scheme, location, asked)
 
@@ -155,6 +156,8 @@ def _load(scheme: str, location: str, wishes: Wishes) -> embedders.Embedder:
             raise model_files.unusable(directory, f"{name} does not run int8 models", "Name it with openvino://")
         if wishes.proven:
             precision.require_proven(directory, spec)
+    elif wishes.quantised:
+        raise model_files.unusable(directory, "it is not quantised", "Make it with models build, or wish no int8")
     arithmetic = wishes.arithmetic or model_files.arithmetic_of(directory, spec)
     return _RUNTIMES[name][1](spec, directory, dataclasses.replace(wishes, arithmetic=arithmetic))
 
@@ -247,14 +250,16 @@ def _split(url: str) -> tuple[str, str]:
     return parts.scheme, urllib.parse.unquote(parts.netloc + parts.path)
 
 
-def _arithmetic(url: str) -> str | None:
-    """`?precision=fp32` or `bf16`: for who measures one against the other."""
+def _with_precision(wishes: Wishes, url: str) -> Wishes:
+    """What `?precision=` wishes: fp32 or bf16, to measure one against the other; int8, to be sure of what is there."""
     given = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(url).query)) if "://" in url else {}
     asked = given.pop("precision", None)
-    if given or asked not in (None, *precision.EXACT):
-        detail = f"{url}: an embedder's URL takes ?precision=bf16 or ?precision=fp32 and nothing else"
+    if given or asked not in (None, precision.INT8, *precision.EXACT):
+        detail = f"{url}: an embedder's URL takes ?precision=bf16, fp32 or int8 and nothing else"
         raise errors.ConfigurationError(reasons.Reason.INVALID_CONFIGURATION, detail)
-    return asked
+    if asked == precision.INT8:
+        return dataclasses.replace(wishes, quantised=True)
+    return dataclasses.replace(wishes, arithmetic=asked or wishes.arithmetic)
 
 
 def _memory_spec(url: str) -> models.ModelSpec:

@@ -24,8 +24,9 @@ def admit(directory, figures=GOOD):
     precision.record(directory, spec, figures)
 
 
-def opened(directory, scheme="openvino"):
-    return asyncio.run(loading.open_embedder(f"{scheme}://{directory.name}", models_dir=directory.parent, threads=1))
+def opened(directory, scheme="openvino", wish=""):
+    url = f"{scheme}://{directory.name}{wish}"
+    return asyncio.run(loading.open_embedder(url, models_dir=directory.parent, threads=1))
 
 
 def refused(directory, match, **how):
@@ -90,6 +91,13 @@ def test_another_runtime_does_not_take_it(quantised):
     refused(quantised, "onnx does not run int8", scheme="onnx")
 
 
+def test_who_wishes_integers_gets_them_or_nothing(quantised):
+    admit(quantised)
+    asyncio.run(opened(quantised, wish="?precision=int8").aclose())
+    exact = tiny_models.write(quantised.parent / "exact")
+    refused(exact, "not quantised.*models build", wish="?precision=int8")
+
+
 def test_the_arithmetic_of_an_exact_model_changes_no_space(tmp_path):
     directory = tiny_models.write(tmp_path / "tiny")
     before = loading.resolve("tiny", models_dir=tmp_path)
@@ -114,7 +122,7 @@ def test_a_declaration_that_means_nothing_is_refused(tmp_path, said):
 @pytest.mark.parametrize("url", ["openvino://tiny?precision=int4", "openvino://tiny?speed=2"])
 def test_a_url_takes_no_other_precision(tmp_path, url):
     tiny_models.write(tmp_path / "tiny")
-    with pytest.raises(errors.ConfigurationError, match="precision=fp32"):
+    with pytest.raises(errors.ConfigurationError, match="fp32 or int8"):
         asyncio.run(loading.open_embedder(url, models_dir=tmp_path, threads=1))
 
 
