@@ -346,6 +346,18 @@ def counted_lately(row: Row, *, now: float) -> float:
     return max(0.0, row.last_failure_at + (retry_delay(row.attempts) or 0.0) - now)
 
 
+def removal_counted(versions: Sequence[Version], removed: Version, *, now: float) -> Version | None:
+    """R9: vectors are removed twice, because what was written late may come after the first time; then it is gone.
+
+    None where this is not what was removed any more: another worker counted it.
+    """
+    known = find(versions, removed.seq, removed.pipe)
+    if known is None or known.state is not VersionState.DEAD or known.removals != removed.removals:
+        return None
+    counted = replace(known, removals=known.removals + 1)
+    return counted if counted.removals < 2 else replace(counted, state=VersionState.GONE, since=now)
+
+
 def hint_delay(hints: int) -> float:
     """Seconds that the reconciler waits before it hints again: 1, 2, 4 … 60 minutes (R12)."""
     return min(60.0 * 2.0 ** min(hints, 10), MAX_HINT_DELAY_SECONDS)

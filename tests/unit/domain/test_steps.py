@@ -300,6 +300,17 @@ def test_vectors_go_after_their_grace_and_once_more(removals, age, tomb, due):
     assert not steps.removal_due(replace(version, state=LIVE), row, now=builders.NOW + 9999)
 
 
+def test_vectors_are_gone_after_the_second_removal_and_a_removal_counts_once():
+    dead = builders.version(1, state=DEAD)
+    once = steps.removal_counted([dead], dead, now=builders.NOW + 60)
+    assert once == replace(dead, removals=1)
+    assert steps.removal_counted([once], dead, now=builders.NOW + 61) is None
+    twice = steps.removal_counted([once], once, now=builders.NOW + 600)
+    assert twice == replace(dead, removals=2, state=GONE, since=builders.NOW + 600)
+    assert steps.removal_counted([twice], once, now=builders.NOW + 601) is None
+    assert steps.removal_counted([], dead, now=builders.NOW) is None
+
+
 def test_tries_are_few_and_hints_are_for_ever():
     assert [steps.retry_delay(n) for n in range(1, 6)] == [1.0, 5.0, 30.0, 120.0, None]
     assert [steps.hint_delay(n) / 60 for n in (0, 1, 2, 5, 6, 100)] == [1, 2, 4, 32, 60, 60]

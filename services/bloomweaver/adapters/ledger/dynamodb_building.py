@@ -227,21 +227,20 @@ def fail(held: documents.Held, failure: ledger.Failure, *, now: float) -> float 
 
 
 def removed(held: documents.Held, versions: Sequence[Version], *, now: float) -> None:
-    """R9: vectors are removed twice, because what was written late may come after the first time."""
+    """Counted for each; R9 says why."""
     for version in versions:
+        counted = steps.removal_counted(held.versions, version, now=now)
         known = steps.find(held.versions, version.seq, version.pipe)
-        if known is None or known.state is not VersionState.DEAD or known.removals != version.removals:
+        if counted is None or known is None:
             continue
-        name, removals = (known.seq, known.pipe), known.removals + 1
-        if removals < 2:
-            documents.change_version(held, known, replace(known, removals=removals))
-            held.remove_at[name] = known.since + steps.SECOND_REMOVAL_SECONDS
-        else:
-            gone = replace(known, removals=removals, state=VersionState.GONE, since=now)
-            documents.change_version(held, known, gone)
+        name = (known.seq, known.pipe)
+        documents.change_version(held, known, counted)
+        if counted.state is VersionState.GONE:
             documents.went(held, now=now)
             held.remove_at.pop(name, None)
-            documents.note(held, history.TimelineStep(now, history.StepName.REMOVED, known.seq, known.pipe))
+            documents.note(held, history.TimelineStep(now, history.StepName.REMOVED, counted.seq, counted.pipe))
+        else:
+            held.remove_at[name] = counted.since + steps.SECOND_REMOVAL_SECONDS
         documents.save(held)
 
 

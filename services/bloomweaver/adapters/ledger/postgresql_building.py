@@ -171,18 +171,14 @@ async def removed(tx: engine.Transaction, versions: Sequence[Version]) -> None:
 
 
 def _removed(batch: documents.Batch, version: Version) -> None:
-    """R9: vectors are removed twice, because what was written late may come after the first time."""
     held = batch.held.get(version.key)
-    known = None if held is None else steps.find(held.versions, version.seq, version.pipe)
-    if held is None or known is None or known.state is not VersionState.DEAD or known.removals != version.removals:
+    counted = None if held is None else steps.removal_counted(held.versions, version, now=batch.now)
+    if held is None or counted is None:
         return
-    removals = known.removals + 1
-    if removals < 2:
-        remove_at = known.since + steps.SECOND_REMOVAL_SECONDS
-        documents.put_version(held, replace(known, removals=removals), remove_at=remove_at)
-    else:
-        gone = replace(known, removals=removals, state=VersionState.GONE, since=batch.now)
-        documents.put_version(held, gone)
+    if counted.state is VersionState.GONE:
+        documents.put_version(held, counted)
         documents.went(held, now=batch.now)
-        batch.note(held, history.TimelineStep(batch.now, history.StepName.REMOVED, known.seq, known.pipe))
+        batch.note(held, history.TimelineStep(batch.now, history.StepName.REMOVED, counted.seq, counted.pipe))
+    else:
+        documents.put_version(held, counted, remove_at=counted.since + steps.SECOND_REMOVAL_SECONDS)
     documents.save(held, was_live=held.row.live)

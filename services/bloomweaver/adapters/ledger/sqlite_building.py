@@ -207,30 +207,28 @@ def _give_up(connection: sqlite3.Connection, held: documents.Held, failed: Versi
 
 
 def removed(connection: sqlite3.Connection, versions: Sequence[Version], *, now: float) -> None:
-    """See `_removed`, for each."""
+    """Counted for each; R9 says why."""
     for version in versions:
         _removed(connection, version, now=now)
 
 
 def _removed(connection: sqlite3.Connection, version: Version, *, now: float) -> None:
-    """R9: vectors are removed twice, because what was written late may come after the first time."""
     held = documents.hold(connection, version.key)
-    known = None if held is None else steps.find(held.versions, version.seq, version.pipe)
-    if held is None or known is None or known.state is not VersionState.DEAD or known.removals != version.removals:
+    counted = None if held is None else steps.removal_counted(held.versions, version, now=now)
+    if held is None or counted is None:
         return
-    removals = known.removals + 1
-    if removals < 2:
-        documents.change_version(connection, held, known, replace(known, removals=removals))
-        remove_at: float | None = known.since + steps.SECOND_REMOVAL_SECONDS
-    else:
-        gone = replace(known, removals=removals, state=VersionState.GONE, since=now)
-        documents.change_version(connection, held, known, gone)
+    known = steps.find(held.versions, version.seq, version.pipe)
+    assert known is not None
+    documents.change_version(connection, held, known, counted)
+    remove_at: float | None = None
+    if counted.state is VersionState.GONE:
         documents.went(connection, held.did, now=now)
-        remove_at = None
-        step = history.TimelineStep(now, history.StepName.REMOVED, known.seq, known.pipe)
+        step = history.TimelineStep(now, history.StepName.REMOVED, counted.seq, counted.pipe)
         documents.note(connection, held.did, step)
+    else:
+        remove_at = counted.since + steps.SECOND_REMOVAL_SECONDS
     connection.execute(
         "UPDATE version SET remove_at = ? WHERE did = ? AND seq = ? AND pipe = ?",
-        (remove_at, held.did, known.seq, known.pipe),
+        (remove_at, held.did, counted.seq, counted.pipe),
     )
     documents.save(connection, held, was_live=held.row.live)
