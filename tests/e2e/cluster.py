@@ -234,8 +234,9 @@ class Cluster:
         url = f"{server}/{self._path('Pod', pod)}/exec?{urllib.parse.urlencode(query)}"
 
         def connected() -> client.ClientConnection | None:
-            # A busy node drops connections before it has begun anything.
-            with contextlib.suppress(exceptions.InvalidMessage, OSError):
+            # A busy node drops connections before it has begun anything; and the library's two threads on one TLS
+            # connection can end its handshake with an error of OpenSSL's, which is told as a connection that closed.
+            with contextlib.suppress(exceptions.InvalidMessage, exceptions.ConnectionClosed, OSError):
                 return client.connect(
                     url,
                     ssl=self._context,
