@@ -97,7 +97,7 @@ async def _begin(
     kinds = _kinds(capabilities)
     watches = informer.Informer(entered, known, namespace=wishes.namespace, kinds=kinds, on_change=queue.add)
     parts.repeat("lease", working.lead(lease), seconds=leadership.RENEW_SECONDS)
-    parts.repeat("informer", watches.run, seconds=1)
+    parts.repeat("informer", working.until_told(watches.run, host.ending.set), seconds=1)
     watched = working.watch(cluster, known, namespace=wishes.namespace, die=host.die)
     parts.repeat("watchdog", watched, seconds=working.WATCHED_SECONDS)
     parts.repeat("resync", working.resync(queue, known), seconds=working.RESYNC_SECONDS)

@@ -72,7 +72,7 @@ class Informer:
         self._on_change = on_change
 
     async def run(self) -> None:
-        """Watch until cancelled."""
+        """Watch until cancelled, or until the process is told to end: kopf takes its signals for itself."""
         registry = kopf.OperatorRegistry()
         kopf.on.login(registry=registry)(self._login)
         kopf.on.event(resources.GROUP, resources.VERSION, resources.PLURAL, registry=registry)(self._resource)

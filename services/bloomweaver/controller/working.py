@@ -45,6 +45,16 @@ class Looker:
         self._woken.clear()
 
 
+def until_told(run: Callable[[], Awaitable[None]], end: Callable[[], None]) -> Callable[[], Awaitable[None]]:
+    """The informer ends by itself only where it has taken the signal that was meant for the process."""
+
+    async def told() -> None:
+        await run()
+        end()
+
+    return told
+
+
 class Worker:
     """Takes keys and looks at them."""
 

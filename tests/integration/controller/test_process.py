@@ -11,6 +11,7 @@ import yaml
 from bloomweaver.adapters import opening
 from bloomweaver.controller import access, application, apply, resources, settings
 from bloomweaver.runtime import doors, health, metrics, process, tracing
+from tests.support import running
 
 RESOURCE_INFO = kmock.ResourceInfo
 SECONDS = 200
@@ -28,17 +29,22 @@ def kubeconfig(folder: pathlib.Path, url: str) -> str:
     return str(folder / "kubeconfig")
 
 
-async def test_a_controller_starts_takes_its_lease_and_is_ready(
-    kmock: kmock.KubernetesEmulator, tmp_path: pathlib.Path
-):
-    models = f"{resources.API_VERSION}/{resources.PLURAL}"
-    leases = "coordination.k8s.io/v1/leases"
+def offer(kmock: kmock.KubernetesEmulator) -> None:
+    """What a controller looks for."""
     verbs = {"list", "watch", "get", "create", "update", "patch"}
     kmock.resources["v1/namespaces"] = RESOURCE_INFO(kind="Namespace", namespaced=False, verbs=verbs)
     kmock.resources["v1/pods"] = RESOURCE_INFO(kind="Pod", namespaced=True, verbs=verbs)
     kmock.resources["apps/v1/deployments"] = RESOURCE_INFO(kind="Deployment", namespaced=True, verbs=verbs)
-    kmock.resources[models] = RESOURCE_INFO(kind=resources.KIND, namespaced=True, verbs=verbs)
-    kmock.resources[leases] = RESOURCE_INFO(kind="Lease", namespaced=True, verbs=verbs)
+    kmock.resources[f"{resources.API_VERSION}/{resources.PLURAL}"] = RESOURCE_INFO(
+        kind=resources.KIND, namespaced=True, verbs=verbs
+    )
+    kmock.resources["coordination.k8s.io/v1/leases"] = RESOURCE_INFO(kind="Lease", namespaced=True, verbs=verbs)
+
+
+async def test_a_controller_starts_takes_its_lease_and_is_ready(
+    kmock: kmock.KubernetesEmulator, tmp_path: pathlib.Path
+):
+    offer(kmock)
     wishes = settings.ControllerSettings(
         store=f"sqlite:///{tmp_path}/ledger.db",
         kubeconfig=kubeconfig(tmp_path, str(kmock.url)),
@@ -70,3 +76,24 @@ async def test_a_controller_starts_takes_its_lease_and_is_ready(
                 assert (await client.post("/wake")).status_code == 202
                 assert (await client.get("/elsewhere")).status_code == 404
     assert not host.dead
+
+
+async def test_a_controller_that_watches_ends_as_asked(kmock: kmock.KubernetesEmulator, tmp_path: pathlib.Path):
+    offer(kmock)
+    extra = {
+        "BLOOMWEAVER_KUBECONFIG": kubeconfig(tmp_path, str(kmock.url)),
+        "BLOOMWEAVER_NAMESPACE": "kb",
+        "BLOOMWEAVER_SCALER_PORT": "0",
+        "BLOOMWEAVER_CPU_IMAGE": "cpu",
+        "BLOOMWEAVER_GPU_IMAGE": "gpu",
+    }
+    with running.Services(tmp_path, store=f"sqlite:///{tmp_path}/ledger.db", extra=extra) as made:
+        service = made.start("controller")
+        await running.eventually(lambda: watched(kmock))
+        assert await asyncio.to_thread(service.end) == 0
+        assert service.events()[-1] == "ended"
+
+
+async def watched(kmock: kmock.KubernetesEmulator) -> bool:
+    """Whether somebody waits for changes of the resource, so everything else of the informer stands as well."""
+    return any(resources.PLURAL in str(request.url) and "watch" in request.params for request in kmock)
