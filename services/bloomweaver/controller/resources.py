@@ -128,6 +128,9 @@ class Service(Part):
     key_secret_ref: SecretKey | None = None
 
 
+Precision = Annotated[Literal["Exact", "Int8"], pydantic.Field(description="Int8: made by `models build`, proven.")]
+
+
 class Model(Part):
     """Which model. name and space are its identity: another one is a new revision and begins a re-index."""
 
@@ -160,10 +163,7 @@ class Model(Part):
     max_tokens: Annotated[
         int, pydantic.Field(ge=16, le=131072, description="Tokens of a document that it reads at most; checked.")
     ]
-    precision: Annotated[
-        Literal["Exact", "Int8"],
-        pydantic.Field(description="Int8: an artefact of `models build`; its proof is checked. Its space says so too."),
-    ] = "Exact"
+    precision: Precision = "Exact"
     # No default that the API server would write down: beside it another source, applied later, would be a second one.
     source: Annotated[Source, pydantic.Field(default_factory=lambda: Source(baked=Baked()))]
     service: Service | None = None
@@ -218,9 +218,7 @@ class Runtime(Part):
     )
     engine: Engine = Engine.OPENVINO
     accelerator: Literal["None", "Nvidia"] = "None"
-    image: Annotated[
-        str, pydantic.Field(max_length=500, description="Empty: the controller's image for the engine.")
-    ] = ""
+    image: Annotated[str, pydantic.Field(max_length=500, description="Empty: the controller's for the engine.")] = ""
     resources: Resources = Resources()
     node_selector: Annotated[list[NodeLabel], pydantic.Field(max_length=16)] = []
     tolerations: Annotated[list[Toleration], pydantic.Field(max_length=16)] = []
@@ -311,10 +309,7 @@ class Spec(Part):
             "!has(self.model.service) || self.runtime.accelerator == 'None'",
             "runtime.accelerator: None, because a service elsewhere runs the model",
         ),
-        _rule(
-            "self.model.precision != 'Int8' || self.runtime.engine == 'OpenVINO'",
-            "model.precision: Int8 needs runtime.engine: OpenVINO",
-        ),
+        _rule("self.model.precision != 'Int8' || self.runtime.engine == 'OpenVINO'", "Int8 needs engine: OpenVINO"),
     )
     model: Model
     chunking: Chunking | None = None

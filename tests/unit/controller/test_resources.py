@@ -84,7 +84,7 @@ BAD = [
     ("model.precision: Int8", "is for a model of your own, with its space"),
     (
         "model.name: own; model.space: 0123456789abcdef; model.precision: Int8; runtime: {engine: ONNX}",
-        "model.precision: Int8 needs runtime.engine: OpenVINO",
+        "Int8 needs engine: OpenVINO",
     ),
     ("runtime: {engine: TEI}", ".spec.runtime.engine: is none of OpenVINO, ONNX, Torch"),
     ("runtime: {resources: {gpus: 1}}", "resources.gpus needs accelerator: Nvidia"),
