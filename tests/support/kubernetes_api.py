@@ -4,9 +4,11 @@ api = KubernetesApi(); cluster = api.cluster(); api.objects["Deployment", "kb/mi
 """
 
 import json
+import pathlib
 from typing import Any
 
 import httpx2
+import yaml
 
 from bloomweaver.controller import access, apply
 
@@ -79,3 +81,17 @@ def _merged(there: Any, body: Any) -> Any:
     if isinstance(there, dict) and isinstance(body, dict):
         return there | {key: _merged(there.get(key), value) for key, value in body.items()}
     return body
+
+
+def kubeconfig(folder: pathlib.Path, url: str) -> str:
+    """The path of a file that leads to an API server with a token."""
+    named = {"name": "local"}
+    made = {
+        "current-context": "local",
+        "contexts": [named | {"context": {"cluster": "local", "user": "local"}}],
+        "clusters": [named | {"cluster": {"server": url}}],
+        "users": [named | {"user": {"token": "secret"}}],
+    }
+    file = folder / "kubeconfig"
+    file.write_text(yaml.safe_dump(made), encoding="utf-8")
+    return str(file)

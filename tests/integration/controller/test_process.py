@@ -6,27 +6,14 @@ import pathlib
 import httpx2
 import kmock
 import prometheus_client
-import yaml
 
 from bloomweaver.adapters import opening
 from bloomweaver.controller import access, application, apply, resources, settings
 from bloomweaver.runtime import doors, health, metrics, process, tracing
-from tests.support import running
+from tests.support import kubernetes_api, running
 
 RESOURCE_INFO = kmock.ResourceInfo
 SECONDS = 200
-
-
-def kubeconfig(folder: pathlib.Path, url: str) -> str:
-    named = {"name": "mock"}
-    made = {
-        "current-context": "mock",
-        "contexts": [named | {"context": {"cluster": "mock", "user": "mock"}}],
-        "clusters": [named | {"cluster": {"server": url}}],
-        "users": [named | {"user": {"token": "secret"}}],
-    }
-    (folder / "kubeconfig").write_text(yaml.safe_dump(made))
-    return str(folder / "kubeconfig")
 
 
 def offer(kmock: kmock.KubernetesEmulator) -> None:
@@ -47,7 +34,7 @@ async def test_a_controller_starts_takes_its_lease_and_is_ready(
     offer(kmock)
     wishes = settings.ControllerSettings(
         store=f"sqlite:///{tmp_path}/ledger.db",
-        kubeconfig=kubeconfig(tmp_path, str(kmock.url)),
+        kubeconfig=kubernetes_api.kubeconfig(tmp_path, str(kmock.url)),
         namespace="kb",
         scaler_port=0,
         cpu_image="cpu",
@@ -81,7 +68,7 @@ async def test_a_controller_starts_takes_its_lease_and_is_ready(
 async def test_a_controller_that_watches_ends_as_asked(kmock: kmock.KubernetesEmulator, tmp_path: pathlib.Path):
     offer(kmock)
     extra = {
-        "BLOOMWEAVER_KUBECONFIG": kubeconfig(tmp_path, str(kmock.url)),
+        "BLOOMWEAVER_KUBECONFIG": kubernetes_api.kubeconfig(tmp_path, str(kmock.url)),
         "BLOOMWEAVER_NAMESPACE": "kb",
         "BLOOMWEAVER_SCALER_PORT": "0",
         "BLOOMWEAVER_CPU_IMAGE": "cpu",
