@@ -42,7 +42,15 @@ def exported(directory: pathlib.Path) -> None:
     import torch
     import transformers
 
-    model = transformers.AutoModel.from_pretrained(str(directory), attn_implementation="eager").eval()
+    class Named(torch.nn.Module):  # type: ignore[misc]  # the exporter passes by place what the model takes by name
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = transformers.AutoModel.from_pretrained(str(directory), attn_implementation="eager")
+
+        def forward(self, ids: Any, mask: Any, kinds: Any) -> Any:
+            return self.model(input_ids=ids, attention_mask=mask, token_type_ids=kinds).last_hidden_state
+
+    model = Named().eval()
     ids = torch.ones((2, 16), dtype=torch.int64)
     names = ["input_ids", "attention_mask", "token_type_ids"]
     axes = {name: {0: "batch", 1: "length"} for name in (*names, "last_hidden_state")}

@@ -22,7 +22,8 @@ from tests.support.servers import processes
 ROOT = pathlib.Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reference" / "benchmarks.md"
 TABLE = (
-    "accepts", "pipeline", "edit", "deletes", "freshness", "startup", "processes", "memory", "controller", "simulation",
+    "accepts", "pipeline", "edit", "deletes", "freshness", "startup", "cold_starts", "processes", "memory",
+    "controller", "simulation",
 )  # fmt: skip
 SERVER = ("server_accepts", "server_search", "server_vectors", "server_queues", "server_memory", "server_limits")
 PARTS = ("ledger", "queues", "sqs", "vectors", "embedding", "splitting")

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from bloomweaver.adapters.embedders import loading, precision
+from bloomweaver.adapters.embedders import loading, precision, processors
 from bloomweaver.domain import drift, errors, models, reasons
 from bloomweaver.ports import embedders
 from tests.support import integer_models, tiny_models
@@ -35,7 +35,9 @@ def refused(directory, match, **how):
     assert caught.value.reason is reasons.Reason.MODEL_NOT_USABLE
 
 
-def test_documents_are_of_integers_and_queries_exact(quantised):
+@pytest.mark.parametrize("units", [True, False])
+def test_documents_are_of_integers_and_queries_exact(quantised, monkeypatch, units):
+    monkeypatch.setattr(processors, "multiplies_integers", lambda: units)
     admit(quantised)
     embedder = opened(quantised)
     tiny_models.write(quantised.parent / "exact")

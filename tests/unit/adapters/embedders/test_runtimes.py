@@ -191,3 +191,44 @@ def test_a_processor_without_bf16_computes_in_fp32_and_says_so_once(native, aske
     assert settings["INFERENCE_PRECISION_HINT"] == computed
     assert settings["INFERENCE_NUM_THREADS"] == 2
     assert [line["event"] for line in lines] == ["computes_in_fp32"] * said
+
+
+def parted(runner):
+    assert runner._parting is not None
+    runner._parting.join()
+
+
+def test_queries_get_a_network_of_their_own_once_one_had_to_wait(tmp_path, monkeypatch):
+    tiny_models.write(tmp_path / "tiny")
+    spec, place = loading.located("tiny", models_dir=tmp_path)
+    runner = openvino.OpenVinoRunner(place / "model.safetensors", spec, threads=1)
+    ids, mask = np.array([[2, 7, 8, 3]], np.int32), np.ones((1, 4), np.float32)
+    lanes = runner._lanes
+    before = runner.run(ids, mask, models.Kind.QUERY).copy()
+    assert lanes[models.Kind.QUERY].network is lanes[models.Kind.DOCUMENT].network  # nobody waited
+    monkeypatch.setattr(lanes[models.Kind.DOCUMENT], "computing", True)
+    np.testing.assert_allclose(runner.run(ids, mask, models.Kind.QUERY), before)
+    parted(runner)
+    assert lanes[models.Kind.QUERY].network is not lanes[models.Kind.DOCUMENT].network
+    for kind in models.Kind:
+        np.testing.assert_allclose(runner.run(ids, mask, kind), before, rtol=1e-6)
+    runner.close()
+
+
+def test_queries_go_on_waiting_where_there_is_no_room_for_a_second_network(tmp_path, monkeypatch):
+    tiny_models.write(tmp_path / "tiny")
+    spec, place = loading.located("tiny", models_dir=tmp_path)
+    runner = openvino.OpenVinoRunner(place / "model.safetensors", spec, threads=1)
+
+    def without_room():
+        raise openvino._unusable(place, "alloc")
+
+    monkeypatch.setattr(runner, "_compiled_exact", without_room)
+    monkeypatch.setattr(runner._lanes[models.Kind.DOCUMENT], "computing", True)
+    ids, mask = np.array([[2, 7, 3]], np.int32), np.ones((1, 3), np.float32)
+    with structlog.testing.capture_logs() as lines:
+        for _ in range(2):
+            assert runner.run(ids, mask, models.Kind.QUERY).shape[:2] == (1, 3)
+            parted(runner)
+    assert [line["event"] for line in lines] == ["queries_wait_for_documents"]
+    runner.close()
