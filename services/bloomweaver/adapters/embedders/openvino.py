@@ -1,8 +1,8 @@
 """`openvino://`: the model in OpenVINO, bf16 where the CPU multiplies it natively, else fp32.
 
 Documents and queries have an infer request each on one compiled model, so the weights are in memory once. It runs one
-request at a time: a query waits for the batch of documents before it. The first one that has to gives queries a model of
-their own, which the system then schedules beside the other; a process that only does one of both never pays.
+request at a time: a query waits for the batch of documents before it. The first one that has to gives queries a model
+of their own, which the system then schedules beside the other; a process that only does one of both never pays.
 """
 
 from __future__ import annotations
