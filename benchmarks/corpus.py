@@ -15,17 +15,21 @@ ROOT = pathlib.Path(__file__).parents[1]
 MANUALS = {
     "the PostgreSQL manual (postgresql-doc)": ("/usr/share/doc", "postgresql-doc-*/html/*.html"),
     "the Debian handbook (debian-handbook)": ("/usr/share/doc", "debian-handbook/html/en-US/*.html"),
+    "the Python manual (python3-doc)": ("/usr/share/doc", "python3.*/html/**/*.html"),
 }
+LISTS = ("genindex", "py-modindex", "search")
+MOST_BYTES = 2_000_000
+"""A page that is larger is a list of something."""
 LEAST_BYTES = 2_000_000
 
 
 @functools.cache
 def pages() -> tuple[str, tuple[tuple[str, str, str], ...]]:
     """(where from, (name, media type, text)…), in a fixed order."""
-    for name, (folder, pattern) in MANUALS.items():
-        found = sorted(pathlib.Path(folder).glob(pattern))
-        if sum(path.stat().st_size for path in found) >= LEAST_BYTES:
-            return name, tuple((path.stem, "text/html", path.read_text(encoding="utf-8")) for path in found)
+    for name in MANUALS:
+        paths = files(name)
+        if sum(path.stat().st_size for path in paths) >= LEAST_BYTES:
+            return name, tuple((path.stem, "text/html", path.read_text(encoding="utf-8")) for path in paths)
     found = sorted((ROOT / "docs").rglob("*.md"))
     own = [(str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")) for path in found]
     rounds = 1 + LEAST_BYTES // max(1, sum(len(text) for _, text in own))
@@ -34,6 +38,13 @@ def pages() -> tuple[str, tuple[tuple[str, str, str], ...]]:
         for turn, (name, text) in itertools.product(range(rounds), own)
     )
     return "this project's docs, repeated with edits", tuple(repeated)
+
+
+def files(manual: str) -> list[pathlib.Path]:
+    """The pages of a manual, none where it is not installed."""
+    folder, pattern = MANUALS[manual]
+    found = sorted(pathlib.Path(folder).glob(pattern))
+    return [path for path in found if not path.stem.startswith(LISTS) and path.stat().st_size <= MOST_BYTES]
 
 
 @functools.cache

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 QUERY = "how does a deleted document leave the index"
-QUERIES = 60
+QUERIES = 200
 PAUSE_SECONDS = 0.02
 
 

@@ -6,7 +6,10 @@ of a bootstrap over the queries, paired. Where the processor has no bf16 its rou
 
 import argparse
 import asyncio
+import collections
+import itertools
 import pathlib
+import random
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -23,17 +26,31 @@ from bloomweaver.text import parsing
 from bloomweaver.workbench import main as workbench
 from bloomweaver.workbench import quality, samples
 
+SECTION_CHUNKS = 2
 
-def read(embedder: embedders.Embedder, *, most: int) -> list[samples.Sample]:
-    """Chunks of the manuals with their headings."""
+
+def read(embedder: embedders.Embedder) -> list[samples.Sample]:
+    """Chunks of all manuals that are installed, with their headings: the first ones of each section."""
     found: list[samples.Sample] = []
     room = embedder.spec.room(models.Kind.DOCUMENT)
-    for _, media_type, text in corpus.pages()[1]:
-        for chunk in chunking.split(parsing.parse(text, media_type), embedder.tokenizer.encode, max_tokens=room):
-            found.append(samples.Sample(embedders.Passage(chunk.text, chunk.token_ids), chunk.heading))
-            if len(found) == most:
-                return found
+    for path in itertools.chain.from_iterable(map(corpus.files, corpus.MANUALS)):
+        kept: collections.Counter[tuple[str, ...]] = collections.Counter()
+        extracted = parsing.parse(path.read_text(encoding="utf-8"), "text/html")
+        for chunk in chunking.split(extracted, embedder.tokenizer.encode, max_tokens=room):
+            kept[chunk.heading] += 1
+            if kept[chunk.heading] <= SECTION_CHUNKS:
+                found.append(samples.Sample(embedders.Passage(chunk.text, chunk.token_ids), chunk.heading))
     return found
+
+
+def drawn(found: list[samples.Sample], *, most: int) -> list[samples.Sample]:
+    """Whole sections in a random order, the same one every time, until there are so many chunks."""
+    sections: dict[tuple[str, ...], list[samples.Sample]] = {}
+    for sample in found:
+        sections.setdefault(sample.heading, []).append(sample)
+    order = list(sections.values())
+    random.Random(7).shuffle(order)
+    return list(itertools.islice(itertools.chain.from_iterable(order), most))
 
 
 async def opened(options: argparse.Namespace, model: pathlib.Path, *, arithmetic: str | None) -> embedders.Embedder:
@@ -70,9 +87,10 @@ async def variants(
 async def measure(options: argparse.Namespace) -> None:
     """A line per variant."""
     exact = await opened(options, options.model, arithmetic="fp32")
-    found = read(exact, most=options.chunks)
+    found = drawn(read(exact), most=options.chunks)
     asked = samples.questions(found, most=options.queries)
-    print(f"{len(found):,} chunks of {corpus.pages()[0]}, {len(asked):,} headings of their own", flush=True)
+    manuals = ", ".join(name for name in corpus.MANUALS if corpus.files(name))
+    print(f"{len(found):,} chunks of {manuals}; {len(asked):,} headings of their own", flush=True)
     began = time.perf_counter()
     reference = await quality.vectors_of(exact, found, asked)
     await exact.aclose()
@@ -98,7 +116,7 @@ async def measure(options: argparse.Namespace) -> None:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.retrieval", description=__doc__)
-    parser.add_argument("--chunks", type=int, default=30_000)
+    parser.add_argument("--chunks", type=int, default=12_000)
     parser.add_argument("--queries", type=int, default=10_000)
     parser.add_argument("--threads", type=int, default=min(threads.available(2), workbench.cores()))
     parser.add_argument("--model", type=pathlib.Path, default=None)

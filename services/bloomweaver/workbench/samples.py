@@ -1,6 +1,7 @@
 """Texts to measure a model with: chunks as indexing makes them, and the headings that they stand below."""
 
 import hashlib
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,16 +62,26 @@ def of_chunks(chunks: Iterable[tuple[str, Sequence[str]]], embedder: embedders.E
 
 
 def questions(samples: Sequence[Sample], *, most: int) -> list[Question]:
-    """Headings of their own as queries: what a person would look for, with answers that nobody had to judge."""
-    places: dict[str, set[tuple[str, ...]]] = {}
-    answers: dict[str, set[int]] = {}
+    """Headings as queries: what a person would look for, with answers that nobody had to judge.
+
+    A title that stands in several places ("Parameters") is asked for together with the one above it.
+    """
+    answers: dict[tuple[str, ...], set[int]] = {}
     for index, sample in enumerate(samples):
-        if sample.heading:
-            title = sample.heading[-1]
-            places.setdefault(title, set()).add(sample.heading)
-            answers.setdefault(title, set()).add(index)
-    own = [title for title, found in places.items() if len(found) == 1 and title.strip()]
-    return [Question(title, frozenset(answers[title])) for title in own[:most]]
+        if any(title.strip() for title in sample.heading[-1:]):
+            answers.setdefault(sample.heading, set()).add(index)
+    alone = _named_once(answers, titles=1)
+    named = alone | {path: text for path, text in _named_once(answers, titles=2).items() if path not in alone}
+    asked = ((named[path], found) for path, found in answers.items() if path in named)
+    return [Question(text, frozenset(found)) for text, found in itertools.islice(asked, most)]
+
+
+def _named_once(paths: Iterable[tuple[str, ...]], *, titles: int) -> dict[tuple[str, ...], str]:
+    """The paths that their last titles tell from all others, and these titles as text."""
+    places: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
+    for path in paths:
+        places.setdefault(path[-titles:], []).append(path)
+    return {found[0]: " ".join(ending) for ending, found in places.items() if len(found) == 1}
 
 
 def _cut(texts: Iterable[tuple[str, str]], embedder: embedders.Embedder, *, most: int) -> list[Sample]:

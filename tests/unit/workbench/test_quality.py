@@ -2,12 +2,14 @@
 
 import dataclasses
 import math
+from array import array
 
 import numpy as np
 import pytest
 
 from bloomweaver.adapters.embedders import memory
 from bloomweaver.domain import drift
+from bloomweaver.ports import embedders
 from bloomweaver.workbench import quality, samples
 
 GOOD = drift.Drift(texts=1000, queries=300, cosine_mean=0.995, cosine_p1=0.985, ndcg_exact=0.4, ndcg=0.398)
@@ -85,6 +87,24 @@ def test_chunks_of_a_collection_keep_their_headings():
     embedder = memory.MemoryEmbedder(memory.spec_of())
     found = samples.of_chunks([("a text", ["Title"]), ("another", [])], embedder, most=10)
     assert [sample.heading for sample in found] == [("Title",), ()]
+
+
+def test_a_title_of_several_places_is_asked_for_with_the_one_above_it():
+    paths = [("Backup",), ("Backup", "Options"), ("Backup", "Options"), ("Restore", "Options"), (), ("Notes", " ")]
+    found = [samples.Sample(embedders.Passage("", array("I")), path) for path in paths]
+    asked = samples.questions(found, most=100)
+    assert {(question.text, question.answers) for question in asked} == {
+        ("Backup", frozenset({0})),
+        ("Backup Options", frozenset({1, 2})),
+        ("Restore Options", frozenset({3})),
+    }
+    assert len(samples.questions(found, most=2)) == 2
+
+
+def test_titles_that_nothing_tells_apart_are_not_asked_for():
+    paths = [("Part 1", "Tools", "Options"), ("Part 2", "Tools", "Options")]
+    found = [samples.Sample(embedders.Passage("", array("I")), path) for path in paths]
+    assert samples.questions(found, most=100) == []
 
 
 async def test_vectors_are_made_as_a_service_makes_them(tmp_path):
