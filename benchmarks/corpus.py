@@ -43,7 +43,7 @@ def pages() -> tuple[str, tuple[tuple[str, str, str], ...]]:
 def files(manual: str) -> list[pathlib.Path]:
     """The pages of a manual, none where it is not installed."""
     folder, pattern = MANUALS[manual]
-    found = sorted(pathlib.Path(folder).glob(pattern))
+    found = sorted({path.resolve() for path in pathlib.Path(folder).glob(pattern)})
     return [path for path in found if not path.stem.startswith(LISTS) and path.stat().st_size <= MOST_BYTES]
 
 

@@ -33,8 +33,8 @@ def read(embedder: embedders.Embedder) -> list[samples.Sample]:
     """Chunks of all manuals that are installed, with their headings: the first ones of each section."""
     found: list[samples.Sample] = []
     room = embedder.spec.room(models.Kind.DOCUMENT)
+    kept: collections.Counter[tuple[str, ...]] = collections.Counter()
     for path in itertools.chain.from_iterable(map(corpus.files, corpus.MANUALS)):
-        kept: collections.Counter[tuple[str, ...]] = collections.Counter()
         extracted = parsing.parse(path.read_text(encoding="utf-8"), "text/html")
         for chunk in chunking.split(extracted, embedder.tokenizer.encode, max_tokens=room):
             kept[chunk.heading] += 1
