@@ -54,7 +54,7 @@ dev: usable ## the whole service on this machine, continuing from what `make try
 	@$(BIN)/bloomweaver dev
 
 ##@ Test it
-.PHONY: test fast backends test-backends storm check sim sim-full test-torch golden-update docs-check bench bench-server
+.PHONY: test fast backends test-backends storm check sim sim-full test-torch golden-update docs-check bench bench-server bench-encoder
 test: fast ## every fast ring: unit, contract, golden, integration, then 4 minutes of simulation
 	@$(SIMULATE) --budget-seconds 240 --jobs $(JOBS) $(addprefix --json ,$(REPORT))
 
@@ -103,6 +103,9 @@ bench: setup ## measure, and write docs/reference/benchmarks.md (never part of a
 
 bench-server: setup ## the same for one server: PostgreSQL, queues and vector stores that can be had here (8 minutes)
 	@$(BIN)/python -m benchmarks.run server_accepts server_search server_vectors server_queues server_memory server_limits
+
+bench-encoder: setup .venv-torch/.torch ## the encoder beside other libraries, and what its arithmetic costs in ranking (30 minutes)
+	@$(BIN)/python -m benchmarks.run cold_starts embedders retrieval encoder_paths
 
 ##@ On a cluster
 .PHONY: e2e e2e-storm

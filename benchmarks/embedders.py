@@ -1,4 +1,4 @@
-"""Embedding beside other libraries: `python -m benchmarks.embedders [--chunks N] [--rounds N] [--shape bge-small]`.
+"""Embedding beside other libraries: `python -m benchmarks.embedders [--chunks N] [--rounds N] [--shape NAME]`.
 
 Every variant is a live process, some in the environment of `make test-torch` (peers are left out where it is not
 there). One pass is texts to unit vectors, tokenising included, on two threads. Passes take turns within a round, and a
@@ -17,12 +17,13 @@ import tempfile
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks import corpus, report, shapes
+from benchmarks import corpus, shapes
 from bloomweaver.encoding import threads
 
 ROOT = pathlib.Path(__file__).parents[1]
 TORCH = ROOT / ".venv-torch" / "bin" / "python"
 WORKER = pathlib.Path(__file__).with_name("embedder_process.py")
+SHAPES = ("minilm", "bge-small")
 BASELINE = "sentence-transformers, fp32, batch 32"
 
 
@@ -51,7 +52,7 @@ class Variant:
         answer = self.answer()
         if answer.get("ready"):
             return True
-        print(f"{self.name}: left out: {answer.get('why', 'it ended')}", flush=True)
+        print(f"{self.name}: left out: {answer.get('why', 'it ended')}", file=sys.stderr, flush=True)
         return False
 
     def ask(self, what: str) -> dict[str, Any]:
@@ -143,24 +144,29 @@ def pair(took: list[float] | None) -> str:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.embedders", description=__doc__)
-    parser.add_argument("--chunks", type=int, default=256)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--shape", choices=("minilm", "bge-small"), default="minilm")
-    parser.add_argument("--int8", type=pathlib.Path, help="a directory that `bloomweaver models build` made")
+    parser.add_argument("--chunks", type=int, default=128)
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--shape", choices=SHAPES, help="both unless given")
+    parser.add_argument("--int8", **shapes.INT8_OPTION)
     options = parser.parse_args()
+    for shape in (options.shape,) if options.shape else SHAPES:
+        compare(shape, chunks=options.chunks, rounds=options.rounds, int8=options.int8 if shape == SHAPES[0] else None)
+
+
+def compare(shape: str, *, chunks: int, rounds: int, int8: pathlib.Path | None) -> None:
+    """Measure and print one shape."""
     with tempfile.TemporaryDirectory(prefix="bloomweaver-") as place:
-        directory = shapes.directory(options.shape, pathlib.Path(place))
-        texts, tokens = shapes.chunks(directory, most=options.chunks)
-        every = variants(directory, options.int8)
+        directory = shapes.directory(shape, pathlib.Path(place))
+        texts, tokens = shapes.chunks(directory, most=chunks)
+        every = variants(directory, int8)
         try:
-            running = measured(every, texts, rounds=options.rounds)
-            print(f"{options.shape}: {len(texts)} chunks of {corpus.pages()[0]}, {tokens:,} tokens,", end=" ")
-            print(f"{options.rounds} rounds, {cores()} threads, Python {platform.python_version()}")
-            print(table(running, tokens=tokens, texts=len(texts)))
-            print(report.circumstances())
+            running = measured(every, texts, rounds=rounds)
         finally:
             for variant in every:
                 variant.stop()
+    print(f"{shape}: {len(texts)} chunks of {corpus.pages()[0]}, {tokens:,} tokens,", end=" ")
+    print(f"{rounds} rounds, {cores()} threads, Python {platform.python_version()}\n")
+    print(f"{table(running, tokens=tokens, texts=len(texts))}\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import report, shapes
+from benchmarks import shapes
 from bloomweaver.adapters.embedders import bert, openvino, openvino_graph, weights
 from bloomweaver.domain import models
 
@@ -148,7 +148,6 @@ def main() -> None:
     for name, found in rates.items():
         ratio = statistics.median(each / first for each, first in zip(found, base, strict=True))
         print(f"{name:<34} {statistics.median(found):>8,.0f} tokens per processor second, ratio {ratio:.2f}")
-    print(report.circumstances())
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator
 import numpy as np
 import openvino as ov
 
-from benchmarks import corpus, report, rounding, shapes
+from benchmarks import corpus, rounding, shapes
 from bloomweaver.adapters.embedders import loading, local, openvino, tokenization, weights
 from bloomweaver.domain import chunking, models
 from bloomweaver.encoding import threads
@@ -110,17 +110,16 @@ async def measure(options: argparse.Namespace) -> None:
             f"({time.perf_counter() - began:.0f} s)",
             flush=True,
         )
-    print(report.circumstances())
 
 
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.retrieval", description=__doc__)
-    parser.add_argument("--chunks", type=int, default=12_000)
+    parser.add_argument("--chunks", type=int, default=8_900)
     parser.add_argument("--queries", type=int, default=10_000)
     parser.add_argument("--threads", type=int, default=min(threads.available(2), workbench.cores()))
     parser.add_argument("--model", type=pathlib.Path, default=None)
-    parser.add_argument("--int8", type=pathlib.Path)
+    parser.add_argument("--int8", **shapes.INT8_OPTION)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bloomweaver-") as place:
         options.place = pathlib.Path(place)

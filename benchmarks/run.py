@@ -27,7 +27,8 @@ TABLE = (
 )  # fmt: skip
 SERVER = ("server_accepts", "server_search", "server_vectors", "server_queues", "server_memory", "server_limits")
 PARTS = ("ledger", "queues", "sqs", "vectors", "embedding", "splitting")
-ALL = (*TABLE, *SERVER, *PARTS)
+ENCODER = ("embedders", "retrieval", "encoder_paths")
+ALL = (*TABLE, *SERVER, *PARTS, *ENCODER)
 
 INTRODUCTION = """# Benchmarks
 
@@ -47,7 +48,8 @@ def printed_by(name: str) -> str:
     """What a benchmark of a part prints."""
     command = [sys.executable, "-m", f"benchmarks.{name}"]
     done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
-    return f"```text\n{done.stdout.rstrip()}\n```"
+    said = done.stdout.rstrip()
+    return said if "\n| ---" in said else f"```text\n{said}\n```"
 
 
 def section(name: str, *, quick: bool) -> str:

@@ -4,10 +4,12 @@ Speed does not depend on what the weights say; quality does, so only the real mo
 """
 
 import json
+import os
 import pathlib
 import shutil
 import struct
 from importlib import util
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +19,12 @@ from bloomweaver.domain import chunking, models
 from bloomweaver.text import parsing
 
 LIMIT_TOKENS = 254
+INT8_OPTION: dict[str, Any] = {
+    "type": pathlib.Path,
+    "default": os.environ.get("BENCH_INT8"),
+    "metavar": "DIR",
+    "help": "what `bloomweaver models build` made of the default model [BENCH_INT8]; left out unless given",
+}
 BGE_SMALL = models.PROVIDED["bge-small-en-v1.5"]
 
 
