@@ -4,6 +4,7 @@ That is what the units for bf16 do: factors of eight significant bits, sums in f
 rounded by Veltkamp's splitting (T. J. Dekker, A floating-point technique for extending the available precision, 1971):
 x * 65537 has room for eight bits of x only. Sums, norms and the softmax are exact here, their results rounded.
 """
+# ruff: noqa: SLF001 - the same network, with a rounding after each of its steps
 
 import math
 from typing import Any
@@ -33,7 +34,7 @@ def rounded(x: ov.Node) -> ov.Node:
     return opset13.subtract(spread, opset13.subtract(spread, x))
 
 
-class Ops(openvino_graph._Ops):  # noqa: SLF001 - the same network, with a rounding after each of its steps
+class Ops(openvino_graph._Ops):
     """The network's operations."""
 
     def __init__(self) -> None:
@@ -61,7 +62,7 @@ class Ops(openvino_graph._Ops):  # noqa: SLF001 - the same network, with a round
 
     def attention(self, name: str, query: Any, key: Any, value: Any, heads: int) -> ov.Node:
         hidden = query.output(0).get_partial_shape()[2].get_length()
-        whole = openvino_graph._integers  # noqa: SLF001
+        whole = openvino_graph._integers
         apart, forth, merged = whole(0, 0, heads, hidden // heads), whole(0, 2, 1, 3), whole(0, 0, hidden)
 
         def split(x: ov.Node) -> ov.Node:

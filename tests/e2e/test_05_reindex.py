@@ -1,9 +1,14 @@
 """Another model is an edit of the resource: built beside what is searched, though the controller is killed."""
 
+import json
+import shlex
+import shutil
+import subprocess
 import time
 
 import pytest
 
+from bloomweaver.cli import main
 from tests.e2e import cluster as clusters
 from tests.e2e import installed, preparing
 from tests.e2e.test_02_scaling import COLLECTION
@@ -55,6 +60,20 @@ def test_a_reindex_survives_its_controller_and_search_has_no_gap(release: instal
     print(
         f"re-indexed in {took:.0f} s over {killed} killed controllers; {searches} searches meanwhile by {sorted(seen)}"
     )
+
+
+def test_a_pin_goes_back_whatever_the_resource_says_until_it_is_taken_off(release: installed.Release, capsys):
+    if shutil.which("kubectl") is None:
+        pytest.skip("not run: no kubectl on the PATH")
+    resource = ["--resource", "minilm", "--namespace", preparing.NAMESPACE]
+    assert main.run(["models", "pin", "all-minilm-l6-v2", *resource]) == 0
+    said = capsys.readouterr().out
+    clusters.until("the pinned model", lambda: active(release) == "all-minilm-l6-v2" or None, state=release.told)
+    clusters.until("a search by it", lambda: models_searched(release) == ["all-minilm-l6-v2"] or None)
+    wished = release.cluster.there("EmbeddingModel", "minilm")["spec"]
+    assert wished["model"]["name"] == "tiny", json.dumps(wished)
+    subprocess.run(shlex.split(said.partition("to take it back: ")[2]), check=True, timeout=60)
+    clusters.until("the model of the resource", lambda: active(release) == "tiny" or None, state=release.told)
 
 
 def test_the_edit_taken_back_is_a_rollback_without_embedding(release: installed.Release):

@@ -1,7 +1,7 @@
 """`bloomweaver models list`, `show`, `promote` and `pin`: which model searches what, and the way to another one.
 
-All over HTTP, for the collections that the key sees. Where an EmbeddingModel resource decides, it is the resource that
-has to say so: its controller would take back what is done here.
+Over HTTP, for the collections that the key sees. Where an EmbeddingModel resource decides, its controller would take
+that back: `--resource` changes the resource's wish instead, and all its collections follow.
 """
 
 from collections.abc import Awaitable, Callable
@@ -16,6 +16,18 @@ if TYPE_CHECKING:
 
 Name = Annotated[str, typer.Argument(metavar="MODEL", help="As `models list` prints it.", show_default=False)]
 Force = Annotated[bool, typer.Option("--force", help="Also if some documents are not ready.")]
+Resource = Annotated[
+    str | None,
+    typer.Option(
+        "--resource", metavar="NAME", help="The EmbeddingModel that decides, on Kubernetes.", show_default=False
+    ),
+]
+Namespace = Annotated[
+    str | None,
+    typer.Option(
+        "-n", "--namespace", metavar="NAME", help="Its namespace; kubectl's unless given.", show_default=False
+    ),
+]
 Json = dict[str, Any]
 
 
@@ -82,14 +94,20 @@ def promote(
     *,
     name: Name,
     force: Force = False,
+    resource: Resource = None,
+    namespace: Namespace = None,
     as_json: options.AsJson = False,
     url: options.Url = None,
     data: options.Data = None,
 ) -> None:
     """Search in a model wherever it was built.
 
-    Collections whose gate is shut stay as they are, and the command ends with 1.
+    Collections whose gate is shut stay as they are, and the command ends with 1. With --resource the model may also be
+    a revision's hash, and its gate decides when; --force has no say in it.
     """
+    if resource is not None:
+        _wish(resource, namespace, "promote", name, screen.Screen(as_json=as_json), force=force)
+        return
     step = _Step("promote", "building", "is built for", "is searched in")
     _all(context, name, step, screen.Screen(as_json=as_json), url=url, data=data, force=force)
 
@@ -99,16 +117,38 @@ def pin(
     *,
     name: Name,
     force: Force = False,
+    resource: Resource = None,
+    namespace: Namespace = None,
     as_json: options.AsJson = False,
     url: options.Url = None,
     data: options.Data = None,
 ) -> None:
     """Go back to a model wherever it was searched before the last promotion.
 
-    Where an EmbeddingModel resource has the model, set its spec.rollout.pin instead.
+    With --resource the model may also be a revision's hash, and stays searched whatever the resource says later, until
+    the pin is taken off.
     """
+    if resource is not None:
+        _wish(resource, namespace, "pin", name, screen.Screen(as_json=as_json), force=force)
+        return
     step = _Step("rollback", "soaking", "can go back to", "is searched again in")
     _all(context, name, step, screen.Screen(as_json=as_json), url=url, data=data, force=force)
+
+
+def _wish(resource: str, namespace: str | None, field: str, model: str, display: screen.Screen, *, force: bool) -> None:
+    from bloomweaver.cli import model_resources
+
+    if force:
+        raise failures.usage(
+            "--force does not go with --resource.", advice="spec.rollout.gate.maxFailedPercent says what may fail."
+        )
+    chosen = model_resources.Resource(resource, namespace)
+    found = chosen.wish(field, model)
+    revision = f"{wording.one_line(found['model']['name'])} ({wording.one_line(found['hash'])})"
+    display.json({"resource": resource, "field": f"spec.rollout.{field}", "revision": found})
+    said = "searches" if field == "pin" else "will search, once its gate is open,"
+    display.show(f"{wording.one_line(resource)} {said} {revision}; its collections follow within seconds.")
+    display.show(f"  to take it back: {chosen.command(field)}")
 
 
 class _Step:
