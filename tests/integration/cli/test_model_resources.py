@@ -104,5 +104,9 @@ def test_what_is_no_name_never_reaches_kubectl(cluster, capsys, name):
     assert not (cluster / "calls").exists()
 
 
+def test_a_namespace_needs_a_resource(cluster, capsys):
+    assert "goes with --resource" in refused(capsys, "pin", "mine", "-n", "search", code=2)
+
+
 def test_force_does_not_go_with_a_resource(cluster, capsys):
     assert "maxFailedPercent" in refused(capsys, "promote", "mine", "--resource", "minilm", "--force", code=2)

@@ -77,7 +77,7 @@ class LocalEmbedder:
     async def aclose(self) -> None:
         for thread in self._threads.values():
             await asyncio.to_thread(thread.shutdown, cancel_futures=True)
-        self._runner.close()
+        await asyncio.to_thread(self._runner.close)
 
     def _embed(self, passages: Sequence[embedders.Passage], kind: models.Kind) -> embedders.Vectors:
         framed = [[*self._before[kind], *passage.ids, *self._after] for passage in passages]

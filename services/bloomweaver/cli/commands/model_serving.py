@@ -102,10 +102,11 @@ def promote(
 ) -> None:
     """Search in a model wherever it was built.
 
-    Collections whose gate is shut stay as they are, and the command ends with 1. With --resource the model may also be
-    a revision's hash, and its gate decides when; --force has no say in it.
+    Collections whose gate is shut stay as they are, and the command ends with 1. Where an EmbeddingModel decides, its
+    controller would take that back: with --resource its wish is changed, the model may also be a revision's hash, and
+    its gate decides when.
     """
-    if resource is not None:
+    if resource is not None or namespace is not None:
         _wish(resource, namespace, "promote", name, screen.Screen(as_json=as_json), force=force)
         return
     step = _Step("promote", "building", "is built for", "is searched in")
@@ -125,19 +126,23 @@ def pin(
 ) -> None:
     """Go back to a model wherever it was searched before the last promotion.
 
-    With --resource the model may also be a revision's hash, and stays searched whatever the resource says later, until
-    the pin is taken off.
+    Where an EmbeddingModel decides, its controller would take that back: with --resource its wish is changed, the model
+    may also be a revision's hash, and it stays searched until the pin is taken off.
     """
-    if resource is not None:
+    if resource is not None or namespace is not None:
         _wish(resource, namespace, "pin", name, screen.Screen(as_json=as_json), force=force)
         return
     step = _Step("rollback", "soaking", "can go back to", "is searched again in")
     _all(context, name, step, screen.Screen(as_json=as_json), url=url, data=data, force=force)
 
 
-def _wish(resource: str, namespace: str | None, field: str, model: str, display: screen.Screen, *, force: bool) -> None:
+def _wish(
+    resource: str | None, namespace: str | None, field: str, model: str, display: screen.Screen, *, force: bool
+) -> None:
     from bloomweaver.cli import model_resources
 
+    if resource is None:
+        raise failures.usage("--namespace goes with --resource.", advice="`kubectl get embeddingmodels` names them.")
     if force:
         raise failures.usage(
             "--force does not go with --resource.", advice="spec.rollout.gate.maxFailedPercent says what may fail."
