@@ -98,5 +98,6 @@ class Resource:
 
 
 def _run(command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
-    # No shell, and names are checked: none can be taken for an option.
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)  # noqa: S603
+    return subprocess.run(  # noqa: S603  # no shell, and names are checked: none can be taken for an option
+        command, capture_output=True, text=True, check=False, timeout=SECONDS
+    )
