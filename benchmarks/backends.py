@@ -11,17 +11,32 @@ import subprocess
 import sys
 import tempfile
 import urllib.parse
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import Protocol, TypeVar
 
-from bloomweaver.adapters import opening
-from bloomweaver.ports import queues, vectors
+from benchmarks import report
+from bloomweaver.adapters import opening as adapters
+from bloomweaver.domain import errors
+from bloomweaver.ports import clock as clocks
 from tests.support import aws
 from tests.support.servers import chroma, elasticmq, opensearch, postgresql, processes
 
 DIMENSION = 384
 ACCURATE = ("late=0", "late_seconds=0", "lost_answer=0", "lag_seconds=0")
 """The storm's fake of Pinecone misbehaves until it is told these."""
+
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Opening(Protocol[T_co]):
+    """Opens one port at a URL."""
+
+    def __call__(self, url: str, /, *, clock: clocks.Clock, nonces: clocks.Nonces) -> AbstractAsyncContextManager[T_co]:
+        """Until the context ends."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -133,30 +148,23 @@ QUEUES = (
 
 
 @contextlib.asynccontextmanager
-async def opened_database(backend: Backend) -> AsyncIterator[opening.Database]:
-    """Ledger and what goes with it, empty."""
+async def opened(backend: Backend, opening: Opening[T]) -> AsyncIterator[T]:
+    """A port of the backend, empty. opening: a function of `adapters.opening`, e.g. `open_vectors`."""
     with _placed(backend) as url:
-        clock, nonces = opening.system_clock(), opening.system_nonces()
-        async with opening.open_database(url, clock=clock, nonces=nonces) as database:
-            yield database
-
-
-@contextlib.asynccontextmanager
-async def opened_vectors(backend: Backend) -> AsyncIterator[vectors.Vectors]:
-    """The store, empty."""
-    with _placed(backend) as url:
-        clock, nonces = opening.system_clock(), opening.system_nonces()
-        async with opening.open_vectors(url, clock=clock, nonces=nonces) as store:
+        async with opening(url, clock=adapters.system_clock(), nonces=adapters.system_nonces()) as store:
             yield store
 
 
-@contextlib.asynccontextmanager
-async def opened_queues(backend: Backend) -> AsyncIterator[queues.Queues]:
-    """The queues, empty."""
-    with _placed(backend) as url:
-        clock, nonces = opening.system_clock(), opening.system_nonces()
-        async with opening.open_queues(url, clock=clock, nonces=nonces) as store:
-            yield store
+async def rows(found: Sequence[Backend], measure: Callable[[Backend], Awaitable[str]]) -> list[report.Row]:
+    """A row for each backend: its figures, or why there are none. Printed as they come."""
+    made = []
+    for backend in found:
+        try:
+            made.append(report.Row(backend.name, await measure(backend)))
+        except (processes.Absent, errors.TransientError) as error:
+            made.append(report.Row(backend.name, "not run", note=str(error)))
+        print(f"  {made[-1].measure}: {made[-1].value} {made[-1].note}", flush=True)
+    return made
 
 
 @contextlib.contextmanager

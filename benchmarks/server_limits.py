@@ -52,7 +52,7 @@ async def embedder_rate() -> float:
 
 async def ledger_rate(backend: backends.Backend, *, documents: int) -> float:
     """Chunks a second that are recorded with their intents, settled and shown."""
-    async with backends.opened_database(backend) as database:
+    async with backends.opened(backend, opening.open_database) as database:
         await database.registry.create_collection(
             ledger.TENANT, ledger.COLLECTION, ordering=Ordering.ARRIVAL, description="", pipeline=ledger.PIPELINE
         )

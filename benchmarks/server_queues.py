@@ -11,10 +11,9 @@ import time
 import uvloop
 
 from benchmarks import backends, report
-from bloomweaver.domain import errors
+from bloomweaver.adapters import opening
 from bloomweaver.ports import queues
 from bloomweaver.testing.contracts import queues as contract
-from tests.support.servers import processes
 
 HINTS = 6_400
 SENT_TOGETHER = 32
@@ -72,7 +71,7 @@ async def worked_per_second(store: queues.Queues, *, count: int) -> float:
 
 async def rates(backend: backends.Backend, *, count: int) -> Rates:
     """Of queues that are empty at first; `processes.Absent` where they cannot be had."""
-    async with backends.opened_queues(backend) as store:
+    async with backends.opened(backend, opening.open_queues) as store:
         await sent_per_second(store, count=SENT_TOGETHER)  # the queue is made, connections are open
         await worked_per_second(store, count=SENT_TOGETHER)
         return Rates(await sent_per_second(store, count=count), await worked_per_second(store, count=count))
@@ -80,20 +79,12 @@ async def rates(backend: backends.Backend, *, count: int) -> Rates:
 
 async def measure(*, quick: bool) -> list[report.Row]:
     """A row for each."""
-    rows = []
-    for backend in backends.QUEUES:
-        rows.append(await row(backend, count=HINTS // 20 if quick else HINTS))
-        print(f"  {rows[-1].measure}: {rows[-1].value} {rows[-1].note}", flush=True)
-    return rows
 
+    async def of(backend: backends.Backend) -> str:
+        found = await rates(backend, count=HINTS // 20 if quick else HINTS)
+        return f"{found.sent:,.0f} hints/s sent, {found.worked:,.0f}/s received and acked"
 
-async def row(backend: backends.Backend, *, count: int) -> report.Row:
-    """Of one; why there is no figure, where there is none."""
-    try:
-        found = await rates(backend, count=count)
-    except (processes.Absent, errors.TransientError) as error:
-        return report.Row(backend.name, "not run", note=str(error))
-    return report.Row(backend.name, f"{found.sent:,.0f} hints/s sent, {found.worked:,.0f}/s received and acked")
+    return await backends.rows(backends.QUEUES, of)
 
 
 if __name__ == "__main__":

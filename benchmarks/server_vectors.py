@@ -13,9 +13,9 @@ import numpy as np
 import uvloop
 
 from benchmarks import backends, report
-from bloomweaver.domain import errors, identity
+from bloomweaver.adapters import opening
+from bloomweaver.domain import identity
 from bloomweaver.ports import vectors
-from tests.support.servers import processes
 
 BATCH = 192
 HANDLERS = 2
@@ -87,7 +87,7 @@ async def gone(store: vectors.Vectors, ids: Sequence[str], *, what: str) -> None
 async def rates(backend: backends.Backend, *, count: int) -> Rates:
     """Of a store that is empty at first; `processes.Absent` where it cannot be had."""
     batches = [records(first, BATCH) for first in range(BATCH, BATCH + count, BATCH)]
-    async with backends.opened_vectors(backend) as store:
+    async with backends.opened(backend, opening.open_vectors) as store:
         await store.upsert(NAMESPACE, records(0, BATCH))  # the namespace is made, connections are open
         written = await written_per_second(store, batches)
         deleted = await deleted_per_second(store, [record.id for batch in batches for record in batch])
@@ -97,20 +97,12 @@ async def rates(backend: backends.Backend, *, count: int) -> Rates:
 
 async def measure(*, quick: bool) -> list[report.Row]:
     """A row for each store."""
-    rows = []
-    for backend in backends.VECTORS:
-        rows.append(await row(backend, count=BATCH * 2 if quick else RECORDS))
-        print(f"  {rows[-1].measure}: {rows[-1].value} {rows[-1].note}", flush=True)
-    return rows
 
+    async def of(backend: backends.Backend) -> str:
+        found = await rates(backend, count=BATCH * 2 if quick else RECORDS)
+        return f"{found.written:,.0f} chunks/s written, {found.deleted:,.0f}/s deleted"
 
-async def row(backend: backends.Backend, *, count: int) -> report.Row:
-    """Of one store; why there is no figure, where there is none."""
-    try:
-        found = await rates(backend, count=count)
-    except (processes.Absent, errors.TransientError) as error:
-        return report.Row(backend.name, "not run", note=str(error))
-    return report.Row(backend.name, f"{found.written:,.0f} chunks/s written, {found.deleted:,.0f}/s deleted")
+    return await backends.rows(backends.VECTORS, of)
 
 
 if __name__ == "__main__":
