@@ -16,8 +16,7 @@ from bloomweaver.ports import clock as clocks
 
 LINGER_SECONDS: Final = 15.0
 AHEAD_SECONDS: Final = 60.0
-WRITING: Final = ("create", "update")
-"""Lanes that a change leads to: their first pods start with the embedder's, for so long after it began to wait."""
+"""The writer that a change leads to starts with the embedder, within so long after the change began to wait."""
 STALE_SECONDS: Final = 30.0
 BYTES_PER_CHUNK: Final = 800
 DRAIN_SECONDS: Final = 120
@@ -60,8 +59,11 @@ class Board:
         self._backlog = {each.lane: each for each in backlogs}
         self._seen |= dict.fromkeys(self._backlog, now)
         self._begun = {lane: self._begun.get(lane, now) for lane in self._backlog if lane.startswith("change:")}
-        if any(now - begun < AHEAD_SECONDS for begun in self._begun.values()):
-            self._seen |= dict.fromkeys(WRITING, now)
+        ahead = [self._backlog[lane] for lane, begun in self._begun.items() if now - begun < AHEAD_SECONDS]
+        if any(waiting.new for waiting in ahead):
+            self._seen["create"] = now
+        if any(waiting.shown for waiting in ahead):
+            self._seen["update"] = now
         self._looked = now
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()

@@ -211,21 +211,39 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What waits for the workers of one queue. bytes: of its text, from a sample; 0 where a store cannot tell."""
+    """What waits for the workers of one queue.
+
+    bytes: of its text, from a sample; 0 where a store cannot tell. new, shown: whether documents that no search shows
+    yet, and those that one does, are in the sample; both where a store cannot tell.
+    """
 
     lane: str
     documents: int
     bytes: int = 0
+    new: bool = True
+    shown: bool = True
 
 
-def backlog_of(counted: Iterable[tuple[str, int, float]]) -> list[Backlog]:
-    """(lane, documents, bytes of one) added up by lane; what waits for no queue is left out."""
+def backlog_of(counted: Iterable[Backlog]) -> list[Backlog]:
+    """Added up by lane; what waits for no queue is left out."""
     lanes: dict[str, Backlog] = {}
-    for lane, documents, size in counted:
-        if lane and documents:
-            before = lanes.get(lane, Backlog(lane, 0))
-            lanes[lane] = Backlog(lane, before.documents + documents, before.bytes + round(documents * float(size)))
+    for one in counted:
+        if one.lane and one.documents:
+            before = lanes.get(one.lane, Backlog(one.lane, 0, new=False, shown=False))
+            lanes[one.lane] = Backlog(
+                one.lane,
+                before.documents + one.documents,
+                before.bytes + one.bytes,
+                new=before.new or one.new,
+                shown=before.shown or one.shown,
+            )
     return list(lanes.values())
+
+
+def backlog_row(row: tuple[str, int, float, bool | None, bool | None]) -> Backlog:
+    """(lane, documents, bytes of one, new, shown) as SQL gives it; None for the last two where nothing was sampled."""
+    lane, documents, size, new, shown = row
+    return Backlog(lane, documents, round(documents * float(size)), new=bool(new), shown=bool(shown))
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,16 @@ def test_writers_start_while_the_embedder_does_but_not_for_what_no_embedder_ever
     assert not made.active("create")
 
 
+@pytest.mark.parametrize(
+    ("new", "shown", "started"),
+    [(True, False, ["create"]), (False, True, ["update"]), (True, True, ["create", "update"])],
+)
+def test_only_the_writers_that_the_changes_lead_to_start(new, shown, started):
+    made, _ = board()
+    made.note([Backlog(LANE, 1, new=new, shown=shown)])
+    assert [lane for lane in ("create", "update", "delete") if made.active(lane)] == started
+
+
 def test_numbers_that_are_too_old_are_not_given_out():
     made, clock = board()
     with pytest.raises(scaling.Stale):

@@ -133,9 +133,9 @@ class DynamodbHealing:
 
     async def backlog(self) -> list[Backlog]:
         """See the port. The indexes do not hold the size of a text, and lag a little."""
-        counted = [(lane, await self._number(lane), 0.0) for lane in await self._lanes()]
+        counted = [Backlog(lane, await self._number(lane)) for lane in await self._lanes()]
         due = await dynamodb_garbage.due(self._engine, keys.REMOVALS, limit=COUNTED, now=self._now())
-        return backlog_of([*counted, (Lane.DELETE.value, len(due), 0.0)])
+        return backlog_of([*counted, Backlog(Lane.DELETE.value, len(due))])
 
     async def _number(self, lane: str) -> int:
         partitions = [documents.due_in(lane, shard) for shard in range(documents.due_shards(lane))]

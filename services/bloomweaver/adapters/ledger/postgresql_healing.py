@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from bloomweaver.adapters.engines.postgresql import arrays, documents, engine, loading, writing
 from bloomweaver.adapters.ledger import postgresql_garbage, postgresql_owning, postgresql_scanning
 from bloomweaver.domain import steps
-from bloomweaver.domain.documents import Backlog, Version, backlog_of
+from bloomweaver.domain.documents import Backlog, Version, backlog_of, backlog_row
 from bloomweaver.domain.events import Lane, Step
 from bloomweaver.domain.identity import CollectionUid
 from bloomweaver.ports import healing, queues
@@ -30,16 +30,22 @@ _LANES = (
     " SELECT (SELECT min(lane) FROM document WHERE lane > lanes.lane) FROM lanes WHERE lanes.lane IS NOT NULL)"
     " SELECT lane FROM lanes WHERE lane IS NOT NULL"
 )
+_ANY = (
+    "(SELECT bool_or({}) FROM (SELECT live FROM document"
+    f" WHERE document.lane = lanes.lane ORDER BY due_at LIMIT {SAMPLED}) AS sampled)"
+)
 _BACKLOG = (
     "WITH RECURSIVE lanes(lane) AS (SELECT min(lane) FROM document WHERE lane IS NOT NULL UNION ALL"
     " SELECT (SELECT min(lane) FROM document WHERE lane > lanes.lane) FROM lanes WHERE lanes.lane IS NOT NULL)"
     " SELECT lane,"
     f" (SELECT count(*) FROM (SELECT 1 FROM document WHERE document.lane = lanes.lane LIMIT {COUNTED}) AS counted),"
     " (SELECT coalesce(avg(size_bytes), 0) FROM (SELECT size_bytes FROM document JOIN revision USING (seq)"
-    f" WHERE document.lane = lanes.lane ORDER BY due_at LIMIT {SAMPLED}) AS sampled)"
+    f" WHERE document.lane = lanes.lane ORDER BY due_at LIMIT {SAMPLED}) AS sampled),"
+    f" {_ANY.format('live = 0')}, {_ANY.format('live <> 0')}"
     " FROM lanes WHERE lane IS NOT NULL"
     " UNION ALL SELECT 'delete',"
-    f" (SELECT count(*) FROM (SELECT 1 FROM version WHERE remove_at <= %(now)s LIMIT {COUNTED}) AS due), 0"
+    f" (SELECT count(*) FROM (SELECT 1 FROM version WHERE remove_at <= %(now)s LIMIT {COUNTED}) AS due),"
+    " 0, false, false"
 )
 _IS_DUE = "lane = %(lane)s AND due_at <= %(now)s"
 _IS_LOST = (
@@ -88,7 +94,8 @@ class PostgresqlHealing:
 
     async def backlog(self) -> list[Backlog]:
         """See the port."""
-        return backlog_of(await self._engine.run(lambda tx: tx.rows(_BACKLOG, {"now": tx.now}), reads=True))
+        rows = await self._engine.run(lambda tx: tx.rows(_BACKLOG, {"now": tx.now}), reads=True)
+        return backlog_of(map(backlog_row, rows))
 
     async def removals(self, *, limit: int) -> list[healing.Stuck]:
         """See the port."""

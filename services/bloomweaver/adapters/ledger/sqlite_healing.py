@@ -12,7 +12,7 @@ from bloomweaver.adapters.engines import rows
 from bloomweaver.adapters.engines.sqlite import documents, engine
 from bloomweaver.adapters.ledger import sqlite_garbage, sqlite_owning
 from bloomweaver.domain import steps
-from bloomweaver.domain.documents import Backlog, Version, VersionState, backlog_of
+from bloomweaver.domain.documents import Backlog, Version, VersionState, backlog_of, backlog_row
 from bloomweaver.domain.events import Lane, Step
 from bloomweaver.domain.identity import CollectionUid
 from bloomweaver.ports import healing, queues
@@ -40,16 +40,21 @@ _LANES = (
     " SELECT (SELECT min(lane) FROM document WHERE lane > lanes.lane) FROM lanes WHERE lanes.lane IS NOT NULL)"
     " SELECT lane FROM lanes WHERE lane IS NOT NULL"
 )
+_ANY = (
+    "(SELECT max({}) FROM (SELECT live FROM document"
+    f" WHERE document.lane = lanes.lane ORDER BY due_at LIMIT {SAMPLED}) AS sampled)"
+)
 _BACKLOG = (
     "WITH RECURSIVE lanes(lane) AS (SELECT min(lane) FROM document WHERE lane IS NOT NULL UNION ALL"
     " SELECT (SELECT min(lane) FROM document WHERE lane > lanes.lane) FROM lanes WHERE lanes.lane IS NOT NULL)"
     " SELECT lane,"
     f" (SELECT count(*) FROM (SELECT 1 FROM document WHERE document.lane = lanes.lane LIMIT {COUNTED}) AS counted),"
     " (SELECT coalesce(avg(size_bytes), 0) FROM (SELECT size_bytes FROM document JOIN revision USING (seq)"
-    f" WHERE document.lane = lanes.lane ORDER BY due_at LIMIT {SAMPLED}) AS sampled)"
+    f" WHERE document.lane = lanes.lane ORDER BY due_at LIMIT {SAMPLED}) AS sampled),"
+    f" {_ANY.format('live = 0')}, {_ANY.format('live <> 0')}"
     " FROM lanes WHERE lane IS NOT NULL"
     " UNION ALL SELECT 'delete',"
-    f" (SELECT count(*) FROM (SELECT 1 FROM version WHERE remove_at <= ? LIMIT {COUNTED}) AS due), 0"
+    f" (SELECT count(*) FROM (SELECT 1 FROM version WHERE remove_at <= ? LIMIT {COUNTED}) AS due), 0, 0, 0"
 )
 _DUE = "SELECT did, cid FROM document WHERE lane = ? AND due_at <= ? ORDER BY due_at LIMIT ?"
 _LOST = (
@@ -87,7 +92,8 @@ class SqliteHealing:
     async def backlog(self) -> list[Backlog]:
         """See the port."""
         now = self._now()
-        return backlog_of(await self._engine.read(lambda c: c.execute(_BACKLOG, (now,)).fetchall()))
+        rows = await self._engine.read(lambda c: c.execute(_BACKLOG, (now,)).fetchall())
+        return backlog_of(map(backlog_row, rows))
 
     async def removals(self, *, limit: int) -> list[healing.Stuck]:
         """See the port."""

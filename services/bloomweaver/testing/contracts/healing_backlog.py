@@ -40,6 +40,19 @@ class Counting:
         w.time.advance(60)
         assert await self.backlog(w) == {"delete": 1}
 
+    async def test_the_backlog_tells_which_writer_comes_next_where_it_can(self, w: world.World) -> None:
+        both = (True, True)
+        first = await w.put("text", "one")
+        (waiting,) = await w.healing.backlog()
+        assert (waiting.new, waiting.shown) in {(True, False), both}
+        await w.shown("text", "two")
+        await w.put("other text", "two")
+        (waiting,) = await w.healing.backlog()
+        assert (waiting.documents, waiting.new, waiting.shown) == (2, *both)
+        await w.index(first, "one")
+        (waiting,) = [one for one in await w.healing.backlog() if one.lane == CHANGE_A]
+        assert (waiting.new, waiting.shown) in {(False, True), both}
+
     async def test_the_backlog_tells_how_much_text_waits_where_it_can(self, w: world.World) -> None:
         await w.put("x" * 1000)
         await w.put("x" * 3000, "other")
