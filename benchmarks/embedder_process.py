@@ -108,15 +108,15 @@ async def serve_ours(url: str, threads: int, texts: list[str]) -> None:
             figures = encoder.figures()[models.Kind.DOCUMENT]
             reached = figures.operations_total / figures.busy_seconds_total
             peak = await embedder.peak_operations_per_second() if hasattr(embedder, "peak_operations_per_second") else 0
-            held, alone = megabytes(), await queries(encoder)
+            held, alone = megabytes(), await queries(encoder, pause_seconds=0.0)
             bulk = asyncio.create_task(encoder.encode_texts(texts * 4, kind=models.Kind.DOCUMENT))
-            beside = await queries(encoder)
+            beside = await queries(encoder, pause_seconds=PAUSE_SECONDS)
             bulk.cancel()
             tell(alone_ms=alone, beside_ms=beside, megabytes=held, of_peak=reached / peak if peak else None)
 
 
-async def queries(encoder: Any) -> list[float]:
-    """What single queries take, sorted."""
+async def queries(encoder: Any, *, pause_seconds: float) -> list[float]:
+    """What single queries take, sorted; one after the other as those of the peers, or with a pause between them."""
     from bloomweaver.domain import models
 
     took = []
@@ -124,7 +124,7 @@ async def queries(encoder: Any) -> list[float]:
         began = time.perf_counter()
         await encoder.encode_texts([QUERY], kind=models.Kind.QUERY)
         took.append(1000 * (time.perf_counter() - began))
-        await asyncio.sleep(PAUSE_SECONDS)
+        await asyncio.sleep(pause_seconds)
     return sorted(took)
 
 
