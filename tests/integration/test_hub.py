@@ -1,9 +1,12 @@
 """Fetching a model from a hub on loopback: all files or none, and only the right ones."""
 
+import asyncio
 import contextlib
 import functools
 import http.server
+import pathlib
 import threading
+from typing import ClassVar
 
 import pytest
 
@@ -95,3 +98,101 @@ async def test_a_hub_that_redirects_into_this_network_is_not_followed(tmp_path):
     refused = pytest.raises(errors.ConfigurationError, match=r"169\.254\.169\.254")
     with hub(tmp_path, handler=Redirecting) as base, refused:
         await opening("hf://maker/Tiny", tmp_path, base)
+
+
+class Breaking(Handler):
+    """Ends in the middle of the weights once, and knows ranges and ETags, as hubs do."""
+
+    asked: ClassVar[list[str | None]] = []
+    etag = '"one"'
+
+    def do_GET(self):
+        if not self.path.endswith("model.safetensors"):
+            super().do_GET()
+            return
+        whole = pathlib.Path(self.translate_path(self.path)).read_bytes()
+        wanted = self.headers["Range"]
+        self.asked.append(wanted)
+        start = (
+            int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and self.headers["If-Range"] == self.etag else 0
+        )
+        if start >= len(whole):
+            self.send_response(416)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        self.send_response(206 if start else 200)
+        self.send_header("ETag", self.etag)
+        self.send_header("Content-Length", str(len(whole) - start))
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(whole) - 1}/{len(whole)}")
+        self.end_headers()
+        self.wfile.write(whole[start : len(whole) // 2] if len(self.asked) == 1 else whole[start:])
+
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture
+def breaking(tmp_path, monkeypatch):
+    monkeypatch.setattr(Breaking, "asked", [])
+    main, _ = (
+        tiny_models.write(tmp_path / "hub" / "maker" / "Tiny" / "resolve" / revision) for revision in ("main", COMMIT)
+    )
+    return (main / "model.safetensors").stat().st_size
+
+
+async def interrupted(tmp_path, base, revision):
+    with pytest.raises(errors.TransientError, match="cannot fetch"):
+        await opening(f"hf://maker/Tiny@{revision}", tmp_path, base)
+
+
+async def test_what_an_interrupted_fetch_of_a_commit_has_is_not_fetched_again(tmp_path, breaking):
+    with hub(tmp_path / "hub", handler=Breaking) as base:
+        await interrupted(tmp_path, base, COMMIT)
+        assert [path.name for path in (tmp_path / "models").iterdir()] == [f".maker--Tiny@{COMMIT}.partial"]
+        embedder = await opening(f"hf://maker/Tiny@{COMMIT}", tmp_path, base)
+        await embedder.aclose()
+    assert Breaking.asked == [None, f"bytes={breaking // 2}-"]
+    directory = tmp_path / "models" / f"maker--Tiny@{COMMIT}"
+    published = tmp_path / "hub" / "maker" / "Tiny" / "resolve" / COMMIT
+    assert (directory / "model.safetensors").read_bytes() == (published / "model.safetensors").read_bytes()
+    assert not [path.name for path in directory.iterdir() if path.suffix in (".part", ".etag")]
+    assert sorted(path.name for path in (tmp_path / "models").iterdir()) == [".digests", directory.name]
+
+
+async def test_bytes_that_changed_on_the_hub_are_fetched_from_the_start(tmp_path, breaking, monkeypatch):
+    with hub(tmp_path / "hub", handler=Breaking) as base:
+        await interrupted(tmp_path, base, COMMIT)
+        monkeypatch.setattr(Breaking, "etag", '"two"')
+        embedder = await opening(f"hf://maker/Tiny@{COMMIT}", tmp_path, base)
+        await embedder.aclose()
+    assert len(Breaking.asked) == 2
+
+
+async def test_a_part_that_is_longer_than_the_file_is_thrown_away(tmp_path, breaking):
+    with hub(tmp_path / "hub", handler=Breaking) as base:
+        await interrupted(tmp_path, base, COMMIT)
+        (part,) = (tmp_path / "models").rglob("model.safetensors.part")
+        part.write_bytes(bytes(2 * breaking))
+        await interrupted(tmp_path, base, COMMIT)
+        embedder = await opening(f"hf://maker/Tiny@{COMMIT}", tmp_path, base)
+        await embedder.aclose()
+    assert Breaking.asked == [None, f"bytes={2 * breaking}-", None]
+
+
+async def test_a_branch_is_fetched_anew_because_it_may_have_moved(tmp_path, breaking):
+    with hub(tmp_path / "hub", handler=Breaking) as base:
+        await interrupted(tmp_path, base, "main")
+        embedder = await opening("hf://maker/Tiny@main", tmp_path, base)
+        await embedder.aclose()
+    assert Breaking.asked == [None, None]
+
+
+async def test_processes_that_fetch_at_once_share_one_download(tmp_path, breaking):
+    Breaking.asked.append("the one that breaks is over")
+    with hub(tmp_path / "hub", handler=Breaking) as base:
+        both = await asyncio.gather(*(opening(f"hf://maker/Tiny@{COMMIT}", tmp_path, base) for _ in range(3)))
+        for embedder in both:
+            await embedder.aclose()
+    assert len(Breaking.asked) == 2
