@@ -2,6 +2,9 @@
 
 import asyncio
 import contextlib
+import os
+import pathlib
+import urllib.parse
 
 import psycopg
 import pytest
@@ -14,6 +17,7 @@ from bloomweaver.domain import errors
 from bloomweaver.domain.documents import Ordering
 from bloomweaver.domain.reasons import Reason
 from bloomweaver.testing.contracts import world
+from tests.storm import servers
 from tests.support import databases, running
 
 MANY = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> %s"
@@ -107,6 +111,34 @@ async def test_a_connection_that_was_cut_is_made_again(opened):
     tries: list[float] = []
     await opened.run(cut_once)
     assert (len(tries), await words(opened)) == (2, ["a"])
+
+
+async def test_a_server_that_falls_silent_is_given_up_and_used_again_afterwards(postgresql_url):
+    parts = urllib.parse.urlsplit(postgresql_url)
+    async with servers.proxy(parts.port or 5432) as proxy:
+        url = postgresql_url.replace(f":{parts.port}/", f":{proxy.port}/")
+        async with opening(url, call_seconds=1.0, password=password) as made:
+            assert await made.fetch("SELECT 1") == [(1,)]
+            proxy.delay_seconds = 3600.0
+            for call in (made.fetch("SELECT 2"), made.run(lambda tx: tx.row("SELECT 2"))):
+                with pytest.raises(errors.TransientError, match="no answer within 1 s") as caught:
+                    await call
+                assert caught.value.reason is Reason.LEDGER_UNAVAILABLE
+            proxy.delay_seconds = 0.0
+            await running.eventually(lambda: answered(made))
+
+
+def password():
+    """What the server's file has for its own port, for the port of a proxy."""
+    file = os.environ.get("PGPASSFILE")
+    return pathlib.Path(file).read_text(encoding="utf-8").strip().rpartition(":")[2] if file else None
+
+
+async def answered(made):
+    try:
+        return await made.fetch("SELECT 3") == [(3,)]
+    except errors.TransientError:
+        return False
 
 
 async def test_what_deadlocks_is_done_again(opened):

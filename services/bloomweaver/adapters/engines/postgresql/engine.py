@@ -23,6 +23,16 @@ from bloomweaver.domain import errors
 from bloomweaver.ports import clock as clocks
 
 POOL_WAIT_SECONDS = 10.0
+RECONNECT_SECONDS = 4.0
+"""So long a lost connection is made again by itself, with longer and longer pauses; then whoever needs one has one made
+at once. The pauses of a longer outage would go on after it."""
+
+DRAIN_SECONDS = 0.5
+"""Calls that lose their connections together give the others up once."""
+
+CALL_SECONDS = addresses.STATEMENT_SECONDS + 30.0
+"""So long at most a call has a connection. The server ends a statement before, where it still can say so: beyond that
+nobody answers any more, or something on the way holds the answer back."""
 TRIES = 5
 FIRST_PAUSE_SECONDS = 0.02
 LISTENER_PAUSE_SECONDS = 1.0
@@ -89,8 +99,11 @@ class Engine:
         nonces: clocks.Nonces,
         password: addresses.Password,
         migrates: bool,
+        call_seconds: float = CALL_SECONDS,
     ) -> None:
         self.address = address
+        self._call_seconds = call_seconds
+        self._drained_at = float("-inf")
         self.nonces = nonces
         self._clock = clock
         self._password = password
@@ -102,6 +115,7 @@ class Engine:
             max_size=address.connections,
             open=False,
             timeout=POOL_WAIT_SECONDS,
+            reconnect_timeout=RECONNECT_SECONDS,
             name="bloomweaver",
         )
 
@@ -162,7 +176,7 @@ class Engine:
         with self._translating():
             for tried in range(1, TRIES + 1):
                 try:
-                    async with self._pool.connection() as connection:
+                    async with self._borrowed() as connection:
                         cursor = await connection.execute(statement.encode(), values, binary=binary)
                         return await cursor.fetchall()
                 except psycopg.Error as error:
@@ -190,7 +204,7 @@ class Engine:
                 async with contextlib.aclosing(self._heard(channel)) as heard:
                     async for payload in heard:
                         yield payload
-            except errors.TransientError:
+            except (errors.TransientError, TimeoutError):
                 await asyncio.sleep(LISTENER_PAUSE_SECONDS)
 
     async def apply(self, component: str) -> migrations.Migrated:
@@ -213,7 +227,8 @@ class Engine:
             while True:
                 async for notice in connection.notifies(timeout=LISTENER_TURN_SECONDS):
                     yield notice.payload
-                await connection.execute("SELECT 1")  # a connection that died silently is found by asking
+                async with asyncio.timeout(self._call_seconds):
+                    await connection.execute("SELECT 1")  # a connection that died silently is found by asking
 
     @contextlib.asynccontextmanager
     async def _alone(self) -> AsyncIterator[Connection]:
@@ -225,8 +240,20 @@ class Engine:
             await connection.close()
 
     @contextlib.asynccontextmanager
+    async def _borrowed(self) -> AsyncIterator[Connection]:
+        """One of the pool, for no longer than any call may take: then it counts as lost."""
+        limit = asyncio.timeout(self._call_seconds)
+        try:
+            async with limit, self._pool.connection() as connection:
+                yield connection
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise failures.NoAnswer(f"no answer within {self._call_seconds:g} s") from error
+
+    @contextlib.asynccontextmanager
     async def _begun(self, begin: str) -> AsyncIterator[Transaction]:
-        async with self._pool.connection() as connection:
+        async with self._borrowed() as connection:
             tx = Transaction(connection, await self._begin(connection, begin))
             try:
                 yield tx
@@ -250,10 +277,14 @@ class Engine:
         return float(record[0])
 
     async def _worth_another(self, error: psycopg.Error) -> bool:
-        if failures.is_lost(error):
-            await self._pool.check()  # the server went away: the other connections are dead as well
-            return True
-        return failures.is_undone(error)
+        if not failures.is_lost(error):
+            return failures.is_undone(error)
+        # The server went away: the other connections are dead as well. They are not asked, for they may never answer.
+        now = asyncio.get_running_loop().time()
+        if now - self._drained_at > DRAIN_SECONDS:
+            self._drained_at = now
+            await self._pool.drain()
+        return True
 
     def _settings(self) -> dict[str, Any]:
         settings = self.address.options
@@ -289,12 +320,20 @@ async def open_engine(
     nonces: clocks.Nonces,
     password: addresses.Password = no_password,
     migrates: bool = False,
+    call_seconds: float = CALL_SECONDS,
 ) -> AsyncIterator[Engine]:
     """The engine of a `postgresql://` URL. clock None: the database's own decides.
 
-    migrates: whether `ready` makes the tables, or only checks them.
+    migrates: whether `ready` makes the tables, or only checks them. call_seconds: after which a call counts as lost.
     """
-    engine = Engine(addresses.parse(url), clock=clock, nonces=nonces, password=password, migrates=migrates)
+    engine = Engine(
+        addresses.parse(url),
+        clock=clock,
+        nonces=nonces,
+        password=password,
+        migrates=migrates,
+        call_seconds=call_seconds,
+    )
     await engine.open()
     try:
         yield engine

@@ -36,6 +36,10 @@ _UNTRUSTED = (
 )
 
 
+class NoAnswer(psycopg.OperationalError):
+    """Neither the answer came nor an end of the connection. Not tried again: the next try would wait as long."""
+
+
 def is_undone(error: psycopg.Error) -> bool:
     """Whether the server rolled it back only because of others, so that it can simply be done again."""
     if isinstance(error, psycopg.errors.UniqueViolation):
@@ -45,7 +49,7 @@ def is_undone(error: psycopg.Error) -> bool:
 
 def is_lost(error: psycopg.Error) -> bool:
     """Whether the connection is gone."""
-    if isinstance(error, psycopg_pool.PoolTimeout):
+    if isinstance(error, psycopg_pool.PoolTimeout | NoAnswer):
         return False
     return isinstance(error, psycopg.errors.AdminShutdown | psycopg.errors.CrashShutdown) or (
         isinstance(error, psycopg.OperationalError) and error.sqlstate is None
