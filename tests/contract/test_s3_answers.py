@@ -135,6 +135,20 @@ async def test_a_put_whose_answer_is_lost_and_that_is_there_succeeded(opening):
     assert [asked.split()[0] for asked in script.asked] == ["GET", "HEAD", "PUT", "PUT", "GET"]
 
 
+async def test_an_upload_is_given_up_until_s3_knows_it_no_more(opening):
+    begun = Answer(body="<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>")
+    sent, denied = Answer(headers={"ETag": '"e"'}), refusal(403, "AccessDenied")
+    # After the first abort a part landed that had been on its way; the second meets what may not be retried.
+    aborted, refusing, gone = Answer(204), refusal(400, "Strange"), refusal(404, "NoSuchUpload")
+    script = ScriptedS3(listing(), Answer(), begun, sent, sent, denied, aborted, refusing, gone, Answer(204))
+    async with opening(script) as blobs:
+        with pytest.raises(errors.ConfigurationError):
+            await blobs.put("dep/a", b"x" * (s3.PART_BYTES + 1))
+    deleted = [asked.split()[1] for asked in script.asked if asked.startswith("DELETE")]
+    assert len(deleted) == 3
+    assert all("uploadId=u" in asked for asked in deleted)
+
+
 async def test_what_s3_failed_to_delete_is_deleted_again_and_nothing_else(opening):
     failed = Answer(
         body="<DeleteResult><Error><Key>p/dep/b</Key><Code>InternalError</Code></Error>"

@@ -20,6 +20,7 @@ TENANTS = ("acme", "bolt")
 COLLECTION = "docs"
 OTHER = "notes"
 AFTER_SECONDS = 400.0
+ENDINGS = 10
 
 
 @dataclass(slots=True)
@@ -156,10 +157,14 @@ def _counted(world_: world.World) -> Counter[str]:
 def dispose(world_: world.World) -> None:
     """Nothing of a history is left to the next one."""
     world_.kill_all()
-    for task in asyncio.all_tasks(world_.loop):
-        task.cancel()
-    with contextlib.suppress(loop.Deadlock):
-        world_.loop.run_until_complete(_turns(20))
+    for _ in range(ENDINGS):  # what ends may begin something
+        left = asyncio.all_tasks(world_.loop)
+        for task in left:
+            task.cancel()
+        with contextlib.suppress(loop.Deadlock):
+            world_.loop.run_until_complete(_turns(20))
+        if not left:
+            break
     world_.loop.close()
     world_.close()
 

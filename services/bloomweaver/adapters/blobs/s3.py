@@ -32,6 +32,7 @@ DELETE_ATTEMPTS = 4
 LEAST_BYTES_A_SECOND = 1024 * 1024
 GET_SECONDS = 120.0
 ABORT_SECONDS = 5.0
+ABORT_ATTEMPTS = 4
 PRESIGNED_MOST_BYTES = 5 * 1024**3
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
@@ -239,9 +240,20 @@ class S3Blobs:
             await asyncio.gather(*sending, return_exceptions=True)
 
     async def _abort(self, upload: Mapping[str, Any]) -> None:
-        """What is left where even this fails goes by the bucket's lifecycle rule."""
-        with contextlib.suppress(errors.BloomWeaverError, failures.Refused):
-            await self._calls.call("abort_multipart_upload", upload, seconds=ABORT_SECONDS, expected=("NoSuchUpload",))
+        """Until the store knows the upload no more: a part that was on its way may still land after one abort.
+
+        What is left where even this fails goes by the bucket's lifecycle rule.
+        """
+        for attempt in range(ABORT_ATTEMPTS):
+            if attempt:
+                await asyncio.sleep(clients.pause_seconds(attempt))
+            with contextlib.suppress(errors.BloomWeaverError):
+                try:
+                    await self._calls.call(
+                        "abort_multipart_upload", upload, seconds=ABORT_SECONDS, expected=("NoSuchUpload",)
+                    )
+                except failures.Refused:
+                    return
 
     async def _delete(self, names: Sequence[str]) -> None:
         left = [{"Key": name} for name in names]
