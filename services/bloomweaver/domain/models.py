@@ -15,6 +15,10 @@ from typing import Final
 
 from bloomweaver.domain import errors, reasons
 
+LENGTH_STEP: Final = 16
+QUERY_LENGTH_STEP: Final = 4
+SHORT_TOKENS: Final = 64
+
 
 class Kind(StrEnum):
     """What a text is to the model: several models prefix queries and documents differently."""
@@ -104,6 +108,15 @@ class ModelSpec:
         """Tokens left for the text itself: the limit less special tokens and prefix."""
         prefix_tokens = self.query_prefix_tokens if kind is Kind.QUERY else self.document_prefix_tokens
         return self.max_tokens - self.special_tokens - prefix_tokens
+
+
+def padded(tokens: int, kind: Kind) -> int:
+    """The length that a runtime computes for a text of this many tokens: fewer lengths, so fewer kernels to make.
+
+    A query is computed alone, so all of its padding costs; documents are sorted into batches of their like.
+    """
+    step = QUERY_LENGTH_STEP if kind is Kind.QUERY and tokens <= SHORT_TOKENS else LENGTH_STEP
+    return -(-tokens // step) * step
 
 
 def space_of(spec: ModelSpec) -> str:

@@ -5,27 +5,21 @@ bounded by packing neighbours in length up to a budget, never a fixed count.
 """
 
 from collections.abc import Sequence
-from typing import Final
 
-LENGTH_STEP: Final = 16
-
-
-def padded(tokens: int) -> int:
-    """The length that a runtime computes for a passage of this many tokens."""
-    return -(-tokens // LENGTH_STEP) * LENGTH_STEP
+from bloomweaver.domain import models
 
 
 def plan(lengths: Sequence[int], *, budget_tokens: int) -> list[list[int]]:
-    """Indices into `lengths`, longest first, so that no batch of two or more exceeds the budget."""
+    """Indices into `lengths` of documents, longest first, so that no batch of two or more exceeds the budget."""
     order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
     batches: list[list[int]] = []
     while order:
-        count = fitting(lengths[order[0]], budget_tokens=budget_tokens)
+        count = fitting(lengths[order[0]], models.Kind.DOCUMENT, budget_tokens=budget_tokens)
         batches.append(order[:count])
         order = order[count:]
     return batches
 
 
-def fitting(longest: int, *, budget_tokens: int) -> int:
+def fitting(longest: int, kind: models.Kind, *, budget_tokens: int) -> int:
     """How many passages make a batch whose longest has this many tokens: at least one."""
-    return max(1, budget_tokens // max(LENGTH_STEP, padded(longest)))
+    return max(1, budget_tokens // max(1, models.padded(longest, kind)))

@@ -170,7 +170,7 @@ class Lane:
     async def _embed_first(self, items: list[_Item]) -> list[_Item]:
         """Embed as many of the sorted items as a batch holds; gives the others."""
         self._show_budget()
-        count = batches.fitting(items[0].tokens, budget_tokens=self.figures.budget_tokens)
+        count = batches.fitting(items[0].tokens, self._kind, budget_tokens=self.figures.budget_tokens)
         await self._embed(items[:count])
         return items[count:]
 
@@ -248,7 +248,7 @@ class Lane:
     def _measure(self, items: Sequence[_Item], started: float, seconds: float) -> None:
         now = self.figures
         tokens = sum(item.tokens for item in items)
-        computed = batches.padded(max(item.tokens for item in items)) * len(items)
+        computed = models.padded(max(item.tokens for item in items), self._kind) * len(items)
         now.batches_total += 1
         now.passages_total += len(items)
         now.tokens_total += tokens

@@ -19,8 +19,6 @@ from bloomweaver.adapters.embedders import rows, tokenization
 from bloomweaver.domain import models
 from bloomweaver.ports import embedders
 
-LENGTH_STEP = 16
-"""Lengths are rounded up to this: fewer shapes, so fewer kernels to make, for 7 % less padding than it costs."""
 _CALL_TOKENS = 16_384
 """One call into the runtime never holds more padded tokens: a bound on its memory, not a tuning knob."""
 _PEAK_ROUNDS = 5
@@ -81,10 +79,10 @@ class LocalEmbedder:
 
     def _embed(self, passages: Sequence[embedders.Passage], kind: models.Kind) -> embedders.Vectors:
         framed = [[*self._before[kind], *passage.ids, *self._after] for passage in passages]
-        return np.concatenate([self._vectors(part, kind) for part in _parts(framed, self.spec.max_tokens)])
+        return np.concatenate([self._vectors(part, kind) for part in _parts(framed, kind, self.spec.max_tokens)])
 
     def _vectors(self, framed: Sequence[Sequence[int]], kind: models.Kind) -> embedders.Vectors:
-        length = padded_length(max(map(len, framed)), self.spec.max_tokens)
+        length = padded_length(max(map(len, framed)), kind, self.spec.max_tokens)
         ids = np.zeros((len(framed), length), np.int32)
         mask = np.zeros((len(framed), length), np.float32)
         for row, tokens in enumerate(framed):
@@ -100,9 +98,9 @@ class LocalEmbedder:
         return rows.finished(pooled, normalize=self.spec.normalize)
 
 
-def padded_length(tokens: int, max_tokens: int) -> int:
-    """Rounded up to the step, but never beyond the model."""
-    return min(-(-tokens // LENGTH_STEP) * LENGTH_STEP, max(max_tokens, tokens))
+def padded_length(tokens: int, kind: models.Kind, max_tokens: int) -> int:
+    """Rounded up, but never beyond the model."""
+    return min(models.padded(tokens, kind), max(max_tokens, tokens))
 
 
 def known_inputs(names: Sequence[str]) -> set[str]:
@@ -123,13 +121,15 @@ def feed_by_name(names: set[str], ids: NDArray[np.int32], mask: NDArray[np.float
     return {name: every[name] for name in names}
 
 
-def _parts(framed: Sequence[Sequence[int]], max_tokens: int) -> Iterator[Sequence[Sequence[int]]]:
+def _parts(
+    framed: Sequence[Sequence[int]], kind: models.Kind, max_tokens: int
+) -> Iterator[Sequence[Sequence[int]]]:
     start, longest = 0, 0
     for end, tokens in enumerate(framed):
-        longest = max(longest, padded_length(len(tokens), max_tokens))
+        longest = max(longest, padded_length(len(tokens), kind, max_tokens))
         if end > start and longest * (end - start + 1) > _CALL_TOKENS:
             yield framed[start:end]
-            start, longest = end, padded_length(len(tokens), max_tokens)
+            start, longest = end, padded_length(len(tokens), kind, max_tokens)
     yield framed[start:]
 
 

@@ -82,29 +82,45 @@ def test_a_row_without_a_finite_norm_is_nan_throughout_and_alone():
     assert np.isnan(found[1:]).all()
 
 
+class Recording:
+    """A runtime that remembers the shapes it was given."""
+
+    def __init__(self):
+        self.shapes = []
+
+    def run(self, ids, mask, kind):
+        self.shapes.append(ids.shape)
+        return np.ones((*ids.shape, tiny_models.HIDDEN), np.float32)
+
+    def peak(self) -> float | None:
+        return None
+
+    def close(self) -> None:
+        pass
+
+
+def recorded(place, passages, kind):
+    """The vectors, and the shapes that the runtime computed."""
+    tiny_models.write(place / "tiny")
+    spec = loading.resolve("tiny", models_dir=place)
+    tokenizer = tokenization.FileTokenizer(place / "tiny" / "tokenizer.json")
+    runtime = Recording()
+    embedder = local.LocalEmbedder(spec, tokenizer, runtime)
+    return asyncio.run(closing(embedder, embedder.embed(passages, kind))), runtime.shapes
+
+
 def test_a_long_call_reaches_the_runtime_in_parts_of_bounded_size(tmp_path):
-    sizes = []
-
-    class Recording:
-        def run(self, ids, mask, kind):
-            sizes.append(ids.size)
-            return np.ones((*ids.shape, tiny_models.HIDDEN), np.float32)
-
-        def peak(self) -> float | None:
-            return None
-
-        def close(self) -> None:
-            pass
-
-    tiny_models.write(tmp_path / "tiny")
-    spec = loading.resolve("tiny", models_dir=tmp_path)
-    tokenizer = tokenization.FileTokenizer(tmp_path / "tiny" / "tokenizer.json")
     passages = [embedders.Passage("", array("I", [5] * 94))] * 400
-    embedder = local.LocalEmbedder(spec, tokenizer, Recording())
-    vectors = asyncio.run(closing(embedder, embedder.embed(passages, models.Kind.DOCUMENT)))
+    vectors, shapes = recorded(tmp_path, passages, models.Kind.DOCUMENT)
     assert vectors.shape == (400, tiny_models.HIDDEN)
-    assert max(sizes) <= 16_384
-    assert len(sizes) == 3
+    assert max(rows * length for rows, length in shapes) <= 16_384
+    assert len(shapes) == 3
+
+
+def test_a_query_is_hardly_padded(tmp_path):
+    passages = [embedders.Passage("", array("I", [5] * 7))]
+    assert recorded(tmp_path / "documents", passages, models.Kind.DOCUMENT)[1] == [(1, 16)]
+    assert recorded(tmp_path / "queries", passages, models.Kind.QUERY)[1] == [(1, 12)]
 
 
 def test_a_tokenizer_of_another_model_is_refused(tmp_path):
