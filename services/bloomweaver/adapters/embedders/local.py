@@ -121,9 +121,7 @@ def feed_by_name(names: set[str], ids: NDArray[np.int32], mask: NDArray[np.float
     return {name: every[name] for name in names}
 
 
-def _parts(
-    framed: Sequence[Sequence[int]], kind: models.Kind, max_tokens: int
-) -> Iterator[Sequence[Sequence[int]]]:
+def _parts(framed: Sequence[Sequence[int]], kind: models.Kind, max_tokens: int) -> Iterator[Sequence[Sequence[int]]]:
     start, longest = 0, 0
     for end, tokens in enumerate(framed):
         longest = max(longest, padded_length(len(tokens), kind, max_tokens))
