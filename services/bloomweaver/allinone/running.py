@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 
 import fastapi
-import structlog
 
+from bloomweaver import logger
 from bloomweaver.allinone import administration, application, folder
 from bloomweaver.domain import credentials
 from bloomweaver.embedder import worker as embedder_worker
@@ -115,7 +115,7 @@ def _begin_embedding(
         embedder_worker.begin(parts, ports, loaded, offload=offload)
 
     for space, what in unusable.items():
-        structlog.get_logger("models").error("model_not_usable", model=what.model, detail=what.detail)
+        logger.get("models").error("model_not_usable", model=what.model, detail=what.detail)
         embedder_worker.begin_unavailable(parts, space=space, why=what.detail)
     for loaded in models.loaded().values():
         embed(loaded)

@@ -9,8 +9,8 @@ from typing import Final
 
 import httpx2
 import pydantic
-import structlog
 
+from bloomweaver import logger
 from bloomweaver.controller import apply, cache, informer, leadership, reconciling, resources, scaling, work_queue
 from bloomweaver.domain import errors
 from bloomweaver.domain.reasons import Reason
@@ -72,7 +72,7 @@ class Worker:
         self._leads = leads
         self._metrics = metrics
         self._seconds = seconds
-        self._log = structlog.get_logger("controller")
+        self._log = logger.get("controller")
 
     async def once(self) -> None:
         """One key."""
@@ -127,7 +127,7 @@ def watch(
             )
             raise errors.ConfigurationError(Reason.INVALID_CONFIGURATION, detail) from refused
         if dog.dead(listed):
-            structlog.get_logger("controller").error("watch_died", late=sorted(dog.missed))
+            logger.get("controller").error("watch_died", late=sorted(dog.missed))
             die()
 
     return once

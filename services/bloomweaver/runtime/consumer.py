@@ -15,8 +15,7 @@ from collections.abc import Collection as Some
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-import structlog
-
+from bloomweaver import logger
 from bloomweaver.domain.documents import DocumentKey
 from bloomweaver.domain.errors import ConfigurationError, PermanentError, RetryableError, TransientError, WorkError
 from bloomweaver.domain.events import Hint
@@ -85,7 +84,7 @@ class Consumer:
         self._tracer = tracer or tracing.Silent()
         self._stopping = asyncio.Event()
         self._held: list[Sequence[Delivery]] = []
-        self._log = structlog.get_logger("consumer").bind(queue=queue)
+        self._log = logger.get("consumer").bind(queue=queue)
         self.progress = Progress()
 
     def stop(self) -> None:

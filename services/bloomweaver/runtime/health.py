@@ -10,8 +10,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import structlog
-
+from bloomweaver import logger
 from bloomweaver.domain import errors, explanations
 from bloomweaver.domain.reasons import Reason
 from bloomweaver.ports import clock as clocks
@@ -51,7 +50,7 @@ class Health:
         self._found: tuple[float, Report] | None = None
         self._asking = asyncio.Lock()
         self._was_ready = False
-        self._log = structlog.get_logger("health")
+        self._log = logger.get("health")
 
     def hold(self, part: str, why: str) -> None:
         """Not ready because of this, until it is released."""

@@ -9,8 +9,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
-import structlog
-
+from bloomweaver import logger
 from bloomweaver.domain.errors import ConfigurationError
 from bloomweaver.domain.reasons import Reason
 
@@ -22,7 +21,7 @@ async def beside(
     tasks: Mapping[str, Callable[[], Awaitable[None]]], *, on_death: Callable[[], None]
 ) -> AsyncIterator[None]:
     """Run tasks beside the body and cancel them after it. on_death is called once when one of them dies first."""
-    log = structlog.get_logger("lifecycle")
+    log = logger.get("lifecycle")
     running: list[asyncio.Task[None]] = []
     ending = False
 

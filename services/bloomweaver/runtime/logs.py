@@ -4,7 +4,7 @@ Invariants, kept by `protect`, which every line passes, also those of libraries:
 written, whatever a caller puts into an event; tracebacks carry no local variables. A line inside a request names it.
 
     logs.configure(form="json", level="info", stream=sys.stderr)
-    log = structlog.get_logger("bloomweaver.webhook")
+    log = logger.get("bloomweaver.webhook")
     log.info("accepted", outcome="created", seq=17)
 """
 
@@ -14,10 +14,10 @@ import re
 from collections.abc import Mapping
 from typing import Final, Literal, TextIO
 
-import structlog
-from structlog import typing
-
+from bloomweaver import logger
 from bloomweaver.runtime import context
+
+structlog = logger.structlog
 
 MASK: Final = "***"
 LEFT_OUT: Final = "(left out)"
@@ -41,14 +41,14 @@ _SECRETS: Final = re.compile(
 
 def configure(*, form: Literal["json", "console"], level: str, stream: TextIO) -> None:
     """Set up logging for the process, that of libraries included. Called once, by a main.py."""
-    shared: list[typing.Processor] = [
+    shared: list[structlog.typing.Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
         structlog.processors.format_exc_info,
         add_context,
         protect,
     ]
-    render: typing.Processor = structlog.processors.JSONRenderer(_serialise)
+    render: structlog.typing.Processor = structlog.processors.JSONRenderer(_serialise)
     if form == "console":
         render = structlog.dev.ConsoleRenderer(
             colors=stream.isatty(), timestamp_key="at", exception_formatter=structlog.dev.plain_traceback
@@ -85,7 +85,7 @@ def _serialise(event: Mapping[str, object], **_: object) -> str:
     return _ENCODER.encode(event)
 
 
-def add_context(_: object, __: str, event: typing.EventDict) -> typing.EventDict:
+def add_context(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     """Name the request, unless the event does so itself."""
     here = context.current()
     if here.request_id:
@@ -95,7 +95,7 @@ def add_context(_: object, __: str, event: typing.EventDict) -> typing.EventDict
     return event
 
 
-def protect(_: object, __: str, event: typing.EventDict) -> typing.EventDict:
+def protect(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     """Mask secrets, leave out the text of documents, bound every value."""
     return {key: _protected(key, value) for key, value in event.items()}
 

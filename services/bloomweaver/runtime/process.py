@@ -16,9 +16,8 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Generic, NoReturn, TypeVar
 
-import structlog
-
 import bloomweaver
+from bloomweaver import logger
 from bloomweaver.domain.errors import BloomWeaverError, NotMigratedError, TransientError, WorkError
 from bloomweaver.ports import clock as clocks
 from bloomweaver.runtime import commands, doors, environment, health, lifecycle, logs, metrics, settings, tracing
@@ -100,7 +99,7 @@ async def _life(program: Program[SettingsT], wishes: SettingsT, variables: Mappi
         door = doors.Door(host.health, recorder)
         with _signals(host), _lifeline(host, wishes.lifeline_fd):
             async with _answering(door, listener, host, grace_seconds=wishes.grace_seconds) as server:
-                log = structlog.get_logger("process").bind(service=program.name, version=version)
+                log = logger.get("process").bind(service=program.name, version=version)
                 log.info("listening", address=listener.getsockname()[:2], process=os.getpid())
                 await _until_ended(_Work(program, wishes, host, door, server), wishes.grace_seconds)
                 log.info("ended", dead=host.dead)
@@ -126,7 +125,7 @@ class _Work(Generic[SettingsT]):
             self.host.health.release("start")
             if app is not None:
                 self.server.settle()
-            structlog.get_logger("process").info("started", service=self.program.name)
+            logger.get("process").info("started", service=self.program.name)
             await self.host.ending.wait()
             self.host.health.hold("stopping", "what is in work is finished")
             if app is not None:
@@ -139,7 +138,7 @@ class _Work(Generic[SettingsT]):
                 return await stack.enter_async_context(self.program.begin(self.wishes, self.host))
             except (TransientError, NotMigratedError) as error:
                 self.host.health.hold("start", f"waits: {error.reason}")
-                structlog.get_logger("process").warning(
+                logger.get("process").warning(
                     "waits_for_dependency", reason=str(error.reason), detail=error.detail, again_in_seconds=pause
                 )
             await asyncio.sleep(pause)
@@ -157,7 +156,7 @@ async def _until_ended(work: _Work[SettingsT], grace_seconds: float) -> None:
             running.cancel()
         await asyncio.wait({running}, timeout=grace_seconds)
     if not running.done():
-        structlog.get_logger("process").warning("grace_over", grace_seconds=grace_seconds)
+        logger.get("process").warning("grace_over", grace_seconds=grace_seconds)
         running.cancel()
         await asyncio.wait({running}, timeout=CUT_OFF_SECONDS)
     if running.done() and not running.cancelled():

@@ -10,8 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-import structlog
-
+from bloomweaver import logger
 from bloomweaver.domain.errors import ConfigurationError, TransientError
 from bloomweaver.ports import opened, queues
 from bloomweaver.runtime import consumer, health, lifecycle, metrics, process, tracing
@@ -102,7 +101,7 @@ class Stages:
         return task
 
     async def _repeat(self, name: str, work: Callable[[], Awaitable[object]], seconds: float) -> None:
-        log = structlog.get_logger("stages")
+        log = logger.get("stages")
         while True:
             try:
                 await work()
@@ -140,12 +139,12 @@ class Stages:
                 for each in self._consumers.values():
                     await each.give_back()
         except TimeoutError:
-            structlog.get_logger("stages").warning("give_back_timed_out")
+            logger.get("stages").warning("give_back_timed_out")
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not self._stopping.is_set():
             error = None if task.cancelled() else task.exception()
-            structlog.get_logger("stages").error("stage_ended", stage=task.get_name(), exc_info=error)
+            logger.get("stages").error("stage_ended", stage=task.get_name(), exc_info=error)
             self._on_death()
 
 

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import fastapi
-import structlog
 
 import bloomweaver
+from bloomweaver import logger
 from bloomweaver.encoding import pool
 from bloomweaver.ports import opened, registry
 from bloomweaver.runtime import health, metrics, process, stages, tracing
@@ -93,5 +93,5 @@ class Warm:
         unusable = await pool.load_used(self._models, self._registry)
         for space in unusable.keys() - self._told:
             what = unusable[space]
-            structlog.get_logger("models").error("model_not_usable", model=what.model, detail=what.detail)
+            logger.get("models").error("model_not_usable", model=what.model, detail=what.detail)
         self._told = set(unusable)

@@ -3,8 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-import structlog
-
+from bloomweaver import logger
 from bloomweaver.domain import errors
 from bloomweaver.domain.models import Kind, ModelSpec
 from bloomweaver.domain.reasons import Reason
@@ -37,5 +36,5 @@ class Catalogue:
         try:
             return (await self._models.load(model)).batcher
         except errors.ConfigurationError as error:
-            structlog.get_logger("models").error("model_not_usable", model=model, detail=error.detail)
+            logger.get("models").error("model_not_usable", model=model, detail=error.detail)
             raise errors.TransientError(Reason.EMBEDDER_UNAVAILABLE, f"The model {model} cannot be loaded.") from error

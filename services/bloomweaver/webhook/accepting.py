@@ -8,8 +8,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import structlog
-
+from bloomweaver import logger
 from bloomweaver.domain import credentials, errors
 from bloomweaver.domain.documents import Row
 from bloomweaver.domain.events import Accepted, Outcome
@@ -75,7 +74,7 @@ class Acceptor:
         self._service = service
         self._clock = clock
         self._metrics = metrics
-        self._log = structlog.get_logger("bloomweaver.changes")
+        self._log = logger.get("bloomweaver.changes")
         self._says = self._log.is_enabled_for(logging.INFO)
 
     async def accept(

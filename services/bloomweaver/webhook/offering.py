@@ -2,8 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-import structlog
-
+from bloomweaver import logger
 from bloomweaver.domain import errors
 from bloomweaver.domain.models import Kind, ModelSpec, Origin
 from bloomweaver.domain.reasons import Reason
@@ -38,7 +37,7 @@ class Offering:
             spec, space = await self._resolve(name)
         except errors.ConfigurationError as error:
             # What is wrong with its files is the operator's business, and names their paths.
-            structlog.get_logger("models").error("model_not_usable", model=name, detail=error.detail)
+            logger.get("models").error("model_not_usable", model=name, detail=error.detail)
             detail = f"The model {name} cannot be used here; the log of the service says why."
             raise errors.Refusal(Reason.MODEL_NOT_FOUND, detail, pointers=(("/model", detail),)) from error
         priced_as = spec.source.location if spec.source.origin is Origin.SERVICE else ""

@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 import httpx2
-import structlog
 
+from bloomweaver import logger
 from bloomweaver.ports import clock as clocks
 
 LEAST_SECONDS: Final = 0.2
@@ -35,7 +35,7 @@ class Waker:
         self._rest = rest
         self._noted = asyncio.Event()
         self._told: float | None = None
-        self._log = structlog.get_logger("waking")
+        self._log = logger.get("waking")
 
     def note(self) -> None:
         """Something waits."""

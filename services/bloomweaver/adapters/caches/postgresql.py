@@ -6,8 +6,7 @@ database is left alone for a while: whoever asks is about to send it work, and h
 
 import asyncio
 
-import structlog
-
+from bloomweaver import logger
 from bloomweaver.adapters.engines.postgresql import engine
 from bloomweaver.domain import errors
 from bloomweaver.ports import caches
@@ -59,7 +58,7 @@ class PostgresqlLeases:
                 ((granted, there, busy_seconds),) = await self._engine.fetch(self._statement, asked)
         except (errors.BloomWeaverError, TimeoutError) as error:
             self._closed_until = self._clock.monotonic() + PAUSE_SECONDS
-            log = structlog.get_logger("rates")
+            log = logger.get("rates")
             log.warning("rates_not_shared", error=error.__class__.__name__, seconds=PAUSE_SECONDS)
             return None
         if granted < 1:

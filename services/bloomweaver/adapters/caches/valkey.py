@@ -10,8 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import structlog
-
+from bloomweaver import logger
 from bloomweaver.adapters.engines import addresses
 from bloomweaver.ports import caches
 from bloomweaver.ports import clock as clocks
@@ -156,7 +155,7 @@ class ValkeyCache:
         except (valkey.ValkeyError, OSError, TimeoutError) as error:
             self._closed_until = self._clock.monotonic() + self._pause_seconds
             if self._pause_seconds == FIRST_PAUSE_SECONDS:
-                log = structlog.get_logger("cache")
+                log = logger.get("cache")
                 log.warning("cache_unavailable", error=error.__class__.__name__, detail=str(error)[:200])
             self._pause_seconds = min(2 * self._pause_seconds, LONGEST_PAUSE_SECONDS)
             return None

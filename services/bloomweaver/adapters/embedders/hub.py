@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
-import structlog
 
+from bloomweaver import logger
 from bloomweaver.adapters.embedders import model_files
 from bloomweaver.adapters.engines import destinations
 from bloomweaver.domain import errors, reasons
@@ -34,7 +34,7 @@ _TIMEOUT_SECONDS = 60.0
 _NOT_FOUND = 404
 _NO_SUCH_RANGE = 416
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_log = structlog.get_logger("models")
+_log = logger.get("models")
 
 
 def fetch(model: str, revision: str, into: Path, *, base_url: str) -> Path:

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from bloomweaver import logger  # noqa: F401  # before threads load what logs: see there
 from bloomweaver.adapters.embedders import memory, model_files, precision, serving
 from bloomweaver.domain import errors, models, reasons
 from bloomweaver.ports import embedders

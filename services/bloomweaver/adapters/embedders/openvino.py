@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import structlog
 from numpy.typing import NDArray
 
+from bloomweaver import logger
 from bloomweaver.adapters.embedders import bert, local, processors, weights
 from bloomweaver.domain import errors, models, reasons
 
@@ -98,7 +98,7 @@ class OpenVinoRunner:
         try:
             self._lanes[models.Kind.QUERY] = _Lane(self._compiled_exact())
         except errors.ConfigurationError as error:
-            structlog.get_logger("models").warning("queries_wait_for_documents", why=error.detail)
+            logger.get("models").warning("queries_wait_for_documents", why=error.detail)
 
 
 class _Lane:
@@ -165,7 +165,7 @@ def multiplies_bf16(core: ov.Core) -> bool:
 def _settings(core: ov.Core, threads: int, arithmetic: str | None) -> dict[str, Any]:
     native = multiplies_bf16(core)
     if not native and arithmetic != "fp32":
-        structlog.get_logger("models").info("computes_in_fp32", why="this processor does not multiply bf16 natively")
+        logger.get("models").info("computes_in_fp32", why="this processor does not multiply bf16 natively")
     return {
         "INFERENCE_PRECISION_HINT": "bf16" if native and arithmetic != "fp32" else "f32",
         "PERFORMANCE_HINT": "LATENCY",
@@ -178,7 +178,7 @@ def _settings(core: ov.Core, threads: int, arithmetic: str | None) -> dict[str, 
 
 def _in_fp32(settings: dict[str, Any]) -> dict[str, Any]:
     """A graph of rounded values is left as it is, instead of being rewritten for integer kernels."""
-    structlog.get_logger("models").info(
+    logger.get("models").info(
         "computes_integers_in_fp32", why="this processor has no units that sum products of integers"
     )
     return {**settings, "LP_TRANSFORMS_MODE": False}

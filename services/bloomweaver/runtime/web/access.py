@@ -7,9 +7,9 @@ a document. A path that matches no route is counted as one, so that a scanner ca
 import logging
 from typing import Final
 
-import structlog
 from starlette import types
 
+from bloomweaver import logger
 from bloomweaver.ports import clock as clocks
 from bloomweaver.runtime import context
 from bloomweaver.runtime import metrics as metrics_module
@@ -27,7 +27,7 @@ class Middleware:
         self._app = app
         self._clock = clock
         self._metrics = metrics
-        self._log = structlog.get_logger("bloomweaver.access")
+        self._log = logger.get("bloomweaver.access")
         self._says = self._log.is_enabled_for(logging.INFO)
 
     async def __call__(self, scope: types.Scope, receive: types.Receive, send: types.Send) -> None:

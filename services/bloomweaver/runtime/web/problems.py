@@ -13,11 +13,11 @@ import math
 from collections.abc import Mapping
 from typing import Final, TypeAlias
 
-import structlog
 from fastapi import exceptions as fastapi_exceptions
 from starlette import exceptions as starlette_exceptions
 from starlette import requests, responses, types
 
+from bloomweaver import logger
 from bloomweaver.domain import errors
 from bloomweaver.domain.reasons import Reason
 
@@ -154,7 +154,7 @@ class Middleware:
 
     def __init__(self, app: types.ASGIApp) -> None:
         self._app = app
-        self._log = structlog.get_logger("bloomweaver.web")
+        self._log = logger.get("bloomweaver.web")
 
     async def __call__(self, scope: types.Scope, receive: types.Receive, send: types.Send) -> None:
         """ASGI."""

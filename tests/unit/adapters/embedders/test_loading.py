@@ -197,7 +197,7 @@ def test_an_embedder_imports_no_other_runtime_no_framework_and_no_vendor_that_it
     heavy = {
         "torch", "transformers", "sentence_transformers", "onnxruntime", "nncf", "openvino_telemetry", "scipy",
         "httpx2", "fastapi", "aiobotocore", "botocore", "psycopg", "opensearchpy", "pinecone", "chromadb", "valkey",
-        "kopf", "grpc", "typer", "yaml",
+        "kopf", "grpc", "typer", "yaml", "rich",
     }  # fmt: skip
     script = (
         "import asyncio, pathlib, sys; from bloomweaver.embedder import main;"
