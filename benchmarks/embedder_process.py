@@ -88,13 +88,13 @@ def serve_peer(embed: Callable[[list[str]], object], texts: list[str]) -> None:
         tell(alone_ms=sorted(took), megabytes=megabytes())
 
 
-async def serve_ours(url: str, threads: int, texts: list[str]) -> None:
+async def serve_ours(url: str, models_dir: pathlib.Path, threads: int, texts: list[str]) -> None:
     """Our own, behind its batcher."""
     from bloomweaver.adapters.embedders import loading
     from bloomweaver.domain import models
     from bloomweaver.encoding import batcher
 
-    wishes = loading.Wishes(models_dir=pathlib.Path(url).parent, threads=threads, proven=False)
+    wishes = loading.Wishes(models_dir=models_dir, threads=threads, proven=False)
     embedder = await loading.open_with(url, wishes)
     loop = asyncio.get_running_loop()
     async with batcher.Batcher(embedder) as encoder:
@@ -133,7 +133,7 @@ def main() -> None:
     engine, directory, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])
     texts = json.loads(sys.stdin.readline())
     if "://" in engine:
-        asyncio.run(serve_ours(engine.format(directory), threads, texts))
+        asyncio.run(serve_ours(engine.format(directory), pathlib.Path(directory).parent, threads, texts))
         return
     try:
         embed = peer(engine, directory, threads)
