@@ -128,6 +128,19 @@ async def test_a_server_that_falls_silent_is_given_up_and_used_again_afterwards(
             await running.eventually(lambda: answered(made))
 
 
+async def test_who_is_cancelled_while_a_connection_is_handed_over_ends(postgresql_url):
+    async with opening(f"{postgresql_url}{'&' if '?' in postgresql_url else '?'}pool=2") as made, made.read():
+        for turns in range(40):
+            async with made.read():  # the second of two
+                waiting = asyncio.create_task(made.fetch("SELECT 1"))
+                await asyncio.sleep(0.01)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            asked = waiting.cancel()
+            await asyncio.wait([waiting])
+            assert waiting.cancelled() or not asked, f"after {turns} turns the cancellation was lost"
+
+
 def password():
     """What the server's file has for its own port, for the port of a proxy."""
     file = os.environ.get("PGPASSFILE")

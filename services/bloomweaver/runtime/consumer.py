@@ -287,17 +287,20 @@ class Consumer:
 
     @contextlib.asynccontextmanager
     async def _heartbeat(self, batch: Sequence[queues.Delivery]) -> AsyncIterator[None]:
-        beat = asyncio.create_task(self._beat(batch))
+        over = asyncio.Event()
+        beat = asyncio.create_task(self._beat(batch, over))
         try:
             yield
         finally:
+            over.set()  # also for a library that loses the cancellation: nobody would wait for the end of a loop then
             beat.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await beat
+            await asyncio.wait([beat])
+            if not beat.cancelled():
+                beat.result()
 
-    async def _beat(self, batch: Sequence[queues.Delivery]) -> None:
+    async def _beat(self, batch: Sequence[queues.Delivery], over: asyncio.Event) -> None:
         """Extends visibility every third of it, as long as the work goes on."""
-        while True:
+        while not over.is_set():
             await asyncio.sleep(self._pace.visibility_seconds / 3)
             try:
                 await self._queues.extend(self._queue, batch, visibility_seconds=self._pace.visibility_seconds)

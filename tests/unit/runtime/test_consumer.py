@@ -1,6 +1,7 @@
 """The loop that acks: only after what was asked for is durable, and no document pays for another."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 
 from bloomweaver.domain.documents import State
@@ -201,6 +202,44 @@ def sifting(
         on_trouble=lambda reason: None,
         sift=sift,
     )
+
+
+class Forgetful(Receives):
+    """Its library loses a cancellation that meets the answer, as `asyncio.wait_for` did before Python 3.12."""
+
+    def __init__(self, inner: queues.Queues) -> None:
+        super().__init__(inner)
+        self.extending = asyncio.Event()
+
+    async def extend(self, queue: str, deliveries: Sequence[queues.Delivery], *, visibility_seconds: float) -> None:
+        self.extending.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+
+async def test_a_heartbeat_that_loses_its_cancellation_ends_with_the_work() -> None:
+    async with pipelines.opened() as pipe:
+        await pipe.put("a", "one two three")
+
+        class Slow:
+            async def work(self, hints: Sequence[Hint]) -> list[queues.Trouble]:
+                await received.extending.wait()
+                loop.stop()
+                return []
+
+        received = Forgetful(pipe.store.queues)
+        loop = consumer.Consumer(
+            queue=pipe.change_queue,
+            queues=received,
+            ledger=pipe.ledger,
+            worker=Slow(),
+            pace=consumer.Pace(limit=2, handlers=1, visibility_seconds=0.003, wait_seconds=0.0),
+            on_trouble=lambda reason: None,
+        )
+
+        await asyncio.wait_for(loop.run(), timeout=10)
+
+        assert received.acked == [1]
 
 
 async def test_old_hints_are_acked_together_and_the_next_receive_asks_for_more() -> None:

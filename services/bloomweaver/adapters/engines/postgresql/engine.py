@@ -243,8 +243,13 @@ class Engine:
     async def _borrowed(self) -> AsyncIterator[Connection]:
         """One of the pool, for no longer than any call may take: then it counts as lost."""
         limit = asyncio.timeout(self._call_seconds)
+        cancelled = _cancellations()
         try:
             async with limit, self._pool.connection() as connection:
+                if _cancellations() > cancelled:
+                    # The pool waits by `asyncio.wait_for`, which before Python 3.12 forgets a cancellation that comes
+                    # together with the answer. Who was cancelled would go on, and who waits for its end for ever.
+                    raise asyncio.CancelledError
                 yield connection
         except TimeoutError as error:
             if not limit.expired():
@@ -300,6 +305,12 @@ class Engine:
             if told is None:
                 raise
             raise told from error
+
+
+def _cancellations() -> int:
+    """How often the running task was asked to end."""
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
 
 
 def _check_committed(answer: psycopg.AsyncCursor[Record]) -> None:
