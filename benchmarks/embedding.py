@@ -19,6 +19,7 @@ from bloomweaver.adapters.embedders import loading
 from bloomweaver.domain import models
 from bloomweaver.encoding import batcher, batches, threads
 from bloomweaver.ports import embedders
+from bloomweaver.runtime import logs
 
 ROOT = pathlib.Path(__file__).parents[1]
 PIECES = 192
@@ -56,7 +57,7 @@ def cold_start_seconds(url: str, models_dir: pathlib.Path, cores: int) -> float:
     seconds = []
     for _ in range(3):
         began = time.perf_counter()
-        subprocess.run(command, check=True)
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         seconds.append(time.perf_counter() - began)
     return statistics.median(seconds)
 
@@ -134,6 +135,7 @@ async def overhead() -> None:
 
 
 async def main() -> None:
+    logs.configure(form="console", level="warning", stream=sys.stderr)
     cores = threads.available(len(os.sched_getaffinity(0)))
     with tempfile.TemporaryDirectory() as folder:
         for runtime, module in (("openvino", "openvino"), ("onnx", "onnxruntime")):
